@@ -1,0 +1,296 @@
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import random
+import resource
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from membrane.core import Store, StoreError
+from membrane.core.store import read_json, read_tensors, write_bytes, write_json, write_tensors
+from tests import processes
+from tests.core import jobs
+
+TENSORS = {
+    "float": torch.tensor([[1.5, -0.0], [float("inf"), float("nan")]]),
+    "half": torch.arange(4, dtype=torch.bfloat16),
+    "int": torch.tensor(2**62),
+    "bool": torch.tensor([True, False]),
+    "empty": torch.zeros(0, 3),
+}
+
+
+def bits(tensor: torch.Tensor) -> bytes:
+    return bytes(tensor.contiguous().untyped_storage())
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    store = Store(tmp_path / "store")
+    jobs.save(store, "key", 1)
+    return store
+
+
+def test_an_entry_comes_back_bit_for_bit(tmp_path: Path) -> None:
+    store = Store(tmp_path / "new" / "folder")
+    facts = {"list": [1, 2.5, None, True], "text": "é", "nested": {"a": {}}}
+    store.save("kind", "key", TENSORS, facts)
+    entry = store.load("kind", "key")
+    assert entry.facts == store.facts("kind", "key") == facts
+    assert entry.tensors.keys() == TENSORS.keys()
+    for name, tensor in TENSORS.items():
+        stored = entry.tensors[name]
+        assert (stored.dtype, stored.shape) == (tensor.dtype, tensor.shape)
+        assert bits(stored.clone()) == bits(tensor.clone())
+    assert store.verify() == []
+
+
+def test_arrays_views_and_tied_tensors_are_stored_by_value(tmp_path: Path) -> None:
+    whole = torch.arange(12.0).reshape(3, 4)
+    array = np.arange(6, dtype=np.float32).reshape(2, 3)
+    fixed = array.copy()
+    fixed.flags.writeable = False
+    given = {"whole": whole, "tied": whole, "view": whole.t()[1:], "array": array[:, ::-1], "fixed": fixed}
+    write_tensors(tmp_path / "a.safetensors", given | {"scalar": np.array(3.0)})
+    found = read_tensors(tmp_path / "a.safetensors")
+    for name, value in given.items():
+        np.testing.assert_array_equal(found[name].numpy(), np.asarray(value))
+    assert found["scalar"].shape == ()
+    assert found["scalar"] == 3
+
+
+def test_equal_content_is_an_equal_file(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"b": 1, "a": [2]})
+    write_json(tmp_path / "b.json", {"a": [2], "b": 1})
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+    sums = [write_tensors(tmp_path / name, TENSORS) for name in ("a.safetensors", "b.safetensors")]
+    assert sums[0] == sums[1]
+
+
+def test_entries_are_listed_and_replaced(store: Store) -> None:
+    assert list(store.keys("numbers")) == ["key"]
+    assert list(store.keys("nothing")) == []
+    assert store.has("numbers", "key")
+    assert not store.has("numbers", "other")
+    jobs.save(store, "key", 2)
+    assert store.facts("numbers", "key")["number"] == 2
+    jobs.check_whole(store, "key")
+    with pytest.raises(StoreError, match=r"cannot read .*other\.json"):
+        store.load("numbers", "other")
+
+
+def test_an_entry_without_its_json_does_not_exist(store: Store) -> None:
+    store.path("numbers", "key").unlink()
+    assert not store.has("numbers", "key")
+    assert list(store.keys("numbers")) == []
+    assert store.verify() == []
+
+
+def test_drafts_of_killed_writers_are_removed_and_never_listed(store: Store) -> None:
+    folder = store.path("numbers", "key").parent
+    mine, other = folder / ".key.safetensors.99.1.tmp", folder / ".key2.json.99.1.tmp"
+    for draft in (mine, other):
+        draft.write_bytes(b"half")
+    assert list(store.keys("numbers")) == ["key"]
+    jobs.save(store, "key", 2)
+    assert not mine.exists()
+    assert other.exists(), "somebody may be writing that one"
+
+
+def damage_truncated(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-7])
+
+
+def damage_flipped(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
+
+
+def damage_empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def damage_pickle(path: Path) -> None:
+    path.write_bytes(pickle.dumps({"weights": [1.0]}))
+
+
+def damage_torch_save(path: Path) -> None:
+    torch.save({"weights": torch.zeros(2)}, path)
+
+
+def damage_gone(path: Path) -> None:
+    path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (damage_truncated, "truncated"),
+        (damage_flipped, "altered"),
+        (damage_empty, "truncated"),
+        (damage_pickle, "pickle"),
+        (damage_torch_save, "pickle or a torch.save"),
+        (damage_gone, "cannot read"),
+    ],
+)
+def test_damaged_tensors_are_refused_and_reported(store: Store, damage: object, said: str) -> None:
+    damage(store.path("numbers", "key").with_suffix(".safetensors"))  # type: ignore[operator]
+    with pytest.raises(StoreError, match=said):
+        store.load("numbers", "key")
+    assert len(store.verify()) == 1
+    jobs.save(store, "key", 3)
+    assert store.verify() == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[1, 2]", '{"facts": 3, "sha256": "x"}', '{"facts": {}}', "[" * 100_000, '{"facts": {}, "sha256": 1}'],
+)
+def test_damaged_json_is_refused_and_reported(store: Store, content: str) -> None:
+    store.path("numbers", "key").write_text(content)
+    with pytest.raises(StoreError, match=r"not JSON|not an entry"):
+        store.load("numbers", "key")
+    assert len(store.verify()) == 1
+    jobs.save(store, "key", 3)
+    assert store.verify() == []
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_bytes(b'"\xff"')
+    with pytest.raises(StoreError, match="not JSON"):
+        read_json(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize("fact", [float("nan"), float("inf"), {1, 2}, torch.zeros(1), np.float32(1)])
+def test_facts_that_json_cannot_hold_are_refused_before_anything_is_written(store: Store, fact: object) -> None:
+    with pytest.raises(StoreError, match="what JSON cannot"):
+        store.save("numbers", "key", {"all": torch.zeros(1)}, {"fact": fact})
+    jobs.check_whole(store, "key")
+    assert store.facts("numbers", "key")["number"] == 1
+
+
+def test_a_pickle_is_never_run(tmp_path: Path) -> None:
+    class Trap:
+        def __reduce__(self) -> tuple[object, ...]:
+            return (Path.touch, (tmp_path / "sprung",))
+
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(pickle.dumps(Trap()))
+    with pytest.raises(StoreError, match="Unpickling runs code"):
+        read_tensors(path)
+    assert not (tmp_path / "sprung").exists()
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Root may write everywhere; file permissions hold for everybody else."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_a_read_only_folder_is_an_error_that_leaves_it_alone() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(folder)
+        jobs.save(store, "key", 1)
+        for path in (store.root, store.root / "numbers"):
+            path.chmod(0o555)
+        try:
+            with as_nobody():
+                jobs.check_whole(store, "key")
+                for key in ("key", "new"):
+                    with pytest.raises(StoreError, match=r"cannot write .*: Permission denied.*bytes are free"):
+                        jobs.save(store, key, 2)
+                with pytest.raises(StoreError, match="Permission denied"):
+                    write_json(store.root / "a.json", 1)
+                with pytest.raises(StoreError, match="Permission denied"):
+                    store.save("new kind", "key", {}, {})
+        finally:
+            for path in (store.root, store.root / "numbers"):
+                path.chmod(0o755)
+        jobs.check_whole(store, "key")
+        assert store.verify() == []
+
+
+def test_a_file_in_the_way_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match=r"cannot write .*bytes are free"):
+        write_bytes(tmp_path / "file" / "a.json", b"{}")
+    with pytest.raises(StoreError, match="cannot write"):
+        Store(tmp_path / "file").save("kind", "key", {}, {})
+
+
+@contextmanager
+def largest_file(n_bytes: int) -> Iterator[None]:
+    """Every write beyond ``n_bytes`` in a file fails, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("room", [0, 3_000, 100_000])
+def test_a_full_disk_is_an_error_that_leaves_the_store_whole(store: Store, room: int) -> None:
+    with largest_file(room), pytest.raises(StoreError, match=r"cannot write .*bytes\): File too large"):
+        jobs.save(store, "new", 2)
+    assert list(store.keys("numbers")) == ["key"]
+    assert not list(store.root.rglob("*.tmp"))
+    jobs.check_whole(store, "key")
+    assert store.verify() == []
+
+
+@pytest.mark.parametrize("kills", [8, pytest.param(60, marks=pytest.mark.slow)])
+def test_kills_leave_whole_entries_or_none(tmp_path: Path, kills: int) -> None:
+    store, clock = Store(tmp_path), random.Random(0)
+    for kill in range(kills):
+        process = processes.start(jobs.save_forever, tmp_path, 1000 * kill)
+        while max(stored_numbers(store), default=-1) < 1000 * kill:
+            assert process.is_alive()
+            time.sleep(0.001)
+        assert processes.kill_at_random(process, clock, 0.05)
+        assert store.verify() == []
+        for key in store.keys("numbers"):
+            jobs.check_whole(store, key)
+
+
+def stored_numbers(store: Store) -> Iterator[int]:
+    for key in store.keys("numbers"):
+        with suppress(StoreError):  # just being replaced
+            yield store.facts("numbers", key)["number"]
+
+
+def test_two_writers_of_one_key_leave_one_whole_entry(tmp_path: Path) -> None:
+    writers = [processes.start(jobs.save_one_key, tmp_path, start, 40) for start in (0, 1000)]
+    for writer in writers:
+        processes.finish(writer)
+    store = Store(tmp_path)
+    assert store.verify() == []
+    jobs.check_whole(store, "key")
+    assert store.facts("numbers", "key")["number"] in (39, 1039)
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_damage_is_told_by_key(store: Store) -> None:
+    jobs.save(store, "other", 5)
+    path = store.path("numbers", "key")
+    path.write_text(json.dumps(read_json(path) | {"sha256": "0" * 64}))
+    (problem,) = store.verify()
+    assert "key.safetensors" in problem
+    jobs.check_whole(store, "other")
