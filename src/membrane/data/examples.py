@@ -1,0 +1,106 @@
+"""Examples in memory: the one form in which data enters training, locating and auditing."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from membrane.core.errors import DataError, raise_all
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Inputs with labels. Selecting keeps the inputs' type; nothing is copied before it must be.
+
+    Args:
+        x: (N, ...), uint8 pixels (N, channels, height, width) or float32 features (N, D).
+        y: (N,) int64 class indices, 0 to C - 1.
+        classes: C names.
+        source: Where they come from, for reports.
+    """
+
+    x: Tensor
+    y: Tensor
+    classes: tuple[str, ...]
+    source: str = field(default="arrays", compare=False)
+
+    def __post_init__(self) -> None:
+        raise_all(_mistakes(self.x, self.y, len(self.classes)), DataError)
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def __getitem__(self, chosen: Tensor | np.ndarray[tuple[int], np.dtype[np.int64]] | slice) -> Examples:
+        """The chosen examples (indices or a slice), in that order."""
+        index = torch.as_tensor(chosen) if isinstance(chosen, np.ndarray) else chosen
+        return Examples(self.x[index], self.y[index], self.classes, self.source)
+
+    def relabelled(self, y: Tensor) -> Examples:
+        """The same inputs under other labels."""
+        return Examples(self.x, y, self.classes, self.source)
+
+    def checksum(self) -> str:
+        """First 16 hex digits of the SHA-256 of inputs, labels, shapes and class names."""
+        digest = hashlib.sha256(repr((self.x.dtype, tuple(self.x.shape), self.classes)).encode())
+        digest.update(self.x.contiguous().numpy().tobytes())
+        digest.update(self.y.contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+
+def _mistakes(x: Tensor, y: Tensor, n_classes: int) -> list[str]:
+    found = []
+    if x.ndim not in (2, 4):
+        found.append(f"inputs have shape {tuple(x.shape)}; images are (N, channels, height, width), features (N, D).")
+    if x.dtype not in (torch.uint8, torch.float32):
+        found.append(f"inputs are {x.dtype}; give uint8 pixels or float32 features.")
+    indices = y.ndim == 1 and y.dtype == torch.int64
+    if not indices:
+        found.append(f"labels are {y.dtype} of shape {tuple(y.shape)}; give int64 class indices of shape (N,).")
+    elif x.shape[:1] != y.shape:
+        found.append(f"there are {len(x) if x.ndim else 0} inputs and {len(y)} labels; each input needs one label.")
+    if not y.numel():
+        found.append("there are no examples; a split must not be empty.")
+    elif not x.numel():
+        found.append(f"inputs of shape {tuple(x.shape)} hold no numbers.")
+    elif indices and (int(y.min()) < 0 or int(y.max()) >= n_classes):
+        found.append(
+            f"labels run from {int(y.min())} to {int(y.max())}; with {n_classes} classes they must lie in "
+            f"0 to {n_classes - 1}."
+        )
+    if x.is_floating_point() and x.ndim and x.numel():
+        bad = (~torch.isfinite(x)).reshape(len(x), -1).any(1)
+        if bad.any():
+            first = int(bad.nonzero()[0])
+            found.append(
+                f"{int(bad.sum())} inputs hold NaN or infinity, the first is number {first}. Remove or fill them."
+            )
+    return found
+
+
+def refuse_overlap(splits: dict[str, Examples]) -> None:
+    """Refuse splits that share an input, compared byte by byte.
+
+    Raises:
+        DataError: Naming each pair of splits and how many inputs they share.
+    """
+    seen = {name: {row.tobytes() for row in part.x.contiguous().numpy()} for name, part in splits.items()}
+    names = list(seen)
+    shared = [(a, b, len(seen[a] & seen[b])) for i, a in enumerate(names) for b in names[i + 1 :] if seen[a] & seen[b]]
+    raise_all(
+        (
+            f"{a} and {b} share {n} identical inputs. A membership audit needs disjoint splits: "
+            "drop the duplicates from one of them."
+            for a, b, n in shared
+        ),
+        DataError,
+    )
+
+
+def class_names(n_classes: int, names: Sequence[str] | None = None) -> tuple[str, ...]:
+    """The given names, or "0", "1", ... if there are none."""
+    return tuple(names) if names else tuple(str(i) for i in range(n_classes))

@@ -1,0 +1,93 @@
+"""Batches straight from memory on the device: no worker processes, every example keeps its index."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from membrane.data.examples import Examples
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One batch on its device.
+
+    Args:
+        x: (B, ...) float32 network inputs, pixels in [0, 1].
+        y: (B,) int64 labels.
+        index: (B,) int64, position of each example in the training set, so a defense can weigh examples.
+    """
+
+    x: Tensor
+    y: Tensor
+    index: Tensor
+
+
+def as_inputs(x: Tensor) -> Tensor:
+    """Float32 network inputs of the same shape: pixels scaled to [0, 1], features as they are."""
+    return x.float() / 255 if x.dtype == torch.uint8 else x
+
+
+def flip_and_crop(x: Tensor, generator: torch.Generator, padding: int = 4) -> Tensor:
+    """Random horizontal flip, then a random crop out of the zero-padded image, each image its own draw.
+
+    Args:
+        x: (B, channels, height, width).
+        generator: CPU generator.
+        padding: Pixels on each side.
+    """
+    b, c, h, w = x.shape
+    flip = torch.rand(b, generator=generator).to(x.device) < 0.5
+    x = torch.where(flip.view(b, 1, 1, 1), x.flip(3), x)
+    padded = torch.nn.functional.pad(x, (padding,) * 4)
+    top, left = torch.randint(2 * padding + 1, (2, b, 1), generator=generator).to(x.device)
+    rows = (top + torch.arange(h, device=x.device)).view(b, 1, h, 1)
+    columns = (left + torch.arange(w, device=x.device)).view(b, 1, 1, w)
+    image = torch.arange(b, device=x.device).view(b, 1, 1, 1)
+    channel = torch.arange(c, device=x.device).view(1, c, 1, 1)
+    return padded[image, channel, rows, columns]
+
+
+@dataclass(frozen=True)
+class Loader:
+    """A data set on a device, given out in batches.
+
+    Args:
+        examples: What to give out; moved to the device as a whole.
+        batch_size: B; a last batch smaller than half of it joins the one before (BatchNorm dislikes tiny batches).
+        augment: Flip and crop, images only.
+        device: Where batches live.
+    """
+
+    examples: Examples
+    batch_size: int
+    augment: bool = False
+    device: torch.device = torch.device("cpu")
+
+    def epoch(self, generator: torch.Generator) -> Iterator[Batch]:
+        """One pass in random order."""
+        x, y = self.examples.x.to(self.device), self.examples.y.to(self.device)
+        order = torch.randperm(len(y), generator=generator)
+        for index in batches_of(order, self.batch_size):
+            inputs = as_inputs(x[index.to(self.device)])
+            if self.augment:
+                inputs = flip_and_crop(inputs, generator)
+            yield Batch(inputs, y[index.to(self.device)], index)
+
+    def __len__(self) -> int:
+        return len(batches_of(torch.arange(len(self.examples)), self.batch_size))
+
+
+def batches_of(order: Tensor, batch_size: int) -> list[Tensor]:
+    """``order`` cut into batches; a rest of less than half a batch joins the batch before it.
+
+    >>> [len(b) for b in batches_of(torch.arange(10), 4)], [len(b) for b in batches_of(torch.arange(9), 4)]
+    ([4, 4, 2], [4, 5])
+    """
+    parts = list(torch.split(order, batch_size))
+    if len(parts) > 1 and 2 * len(parts[-1]) < batch_size:
+        parts[-2:] = [torch.cat(parts[-2:])]
+    return parts

@@ -1,0 +1,98 @@
+"""Everything that an adaptive audit trains and measures on: who may be a member of which model, and who never is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from membrane.core.errors import DataError, raise_all
+from membrane.core.generators import torch_generator
+from membrane.core.values import Bools, Ints
+from membrane.data.canaries import mislabelled
+from membrane.data.examples import Examples, refuse_overlap
+from membrane.data.membership import complementary_pairs, refuse_odd
+from membrane.data.source import Splits
+
+
+@dataclass(frozen=True)
+class Task:
+    """Pool, splits and membership of a bank of models.
+
+    Args:
+        pool: N examples, each in about half of the training sets; canaries carry their wrong label.
+        membership: (R, N), complementary pairs.
+        canaries: Positions of the canaries in the pool.
+        holdout: Examples that no model trains on, for defenses that must choose something.
+        test: Examples that no model trains on and no defense sees: accuracy is measured here, and it is the
+            population of the attacks that need one.
+        has_holdout: False where nothing was set aside; ``holdout`` is then one placeholder row that nobody may use.
+    """
+
+    pool: Examples
+    membership: Bools
+    canaries: Ints
+    holdout: Examples
+    test: Examples
+    has_holdout: bool = True
+
+    def members(self, row: int) -> Examples:
+        """Training set of one model, in pool order."""
+        return self.pool[torch.from_numpy(np.flatnonzero(self.membership[row]))]
+
+    def checksum(self) -> str:
+        """Changes whenever anything that a model is trained or measured on changes."""
+        return "-".join(part.checksum()[:8] for part in (self.pool, self.holdout, self.test))
+
+
+def make_task(
+    splits: Splits, *, n_models: int, pool: int, holdout: int, canaries: int, seed: int, check_overlap: bool = True
+) -> Task:
+    """Draw pool and holdout from the train split, plant the canaries, deal out the membership.
+
+    Args:
+        splits: Where from; the whole test split is used.
+        n_models: R, even.
+        pool: N; each model trains on about half.
+        holdout: Examples set aside, 0 for none.
+        canaries: Mislabelled examples in the pool.
+        seed: Decides all draws.
+        check_overlap: Compare pool, holdout and test byte by byte (a copy in memory while it lasts).
+
+    Raises:
+        DataError: If the train split is too small, or splits share an input.
+        SettingError: If ``n_models`` is odd or below 2.
+    """
+    refuse_odd(n_models)
+    raise_all(_mistakes(splits, pool, holdout, canaries), DataError)
+    order = torch.randperm(len(splits.train), generator=torch_generator(seed, "task", "split"))
+    planted = mislabelled(splits.train[order[:pool]], canaries, torch_generator(seed, "task", "canaries"))
+    # An empty Examples is refused everywhere else; a task without holdout keeps one row that nobody may use.
+    kept_out = splits.train[order[pool : pool + holdout]] if holdout else splits.test[:1]
+    if check_overlap:
+        parts = {"pool": planted.examples, "test": splits.test} | ({"holdout": kept_out} if holdout else {})
+        refuse_overlap(parts)
+    membership = complementary_pairs(n_models, pool, torch_generator(seed, "task", "membership"))
+    return Task(planted.examples, membership, planted.index, kept_out, splits.test, holdout > 0)
+
+
+def _mistakes(splits: Splits, pool: int, holdout: int, canaries: int) -> list[str]:
+    found = [
+        f"{what} is {n}; it must be {least} or more."
+        for what, n, least in (("pool", pool, 2), ("holdout", holdout, 0), ("canaries", canaries, 0))
+        if n < least
+    ]
+    available = len(splits.train)
+    if pool + holdout > available:
+        needed = f"need {pool + holdout} training examples; there are {available}"
+        found.append(f"a pool of {pool} and a holdout of {holdout} {needed}.")
+    if canaries > pool:
+        found.append(f"{canaries} canaries do not fit into a pool of {pool} examples.")
+    train, test = ((part.x.shape[1:], part.x.dtype, part.classes) for part in splits)
+    found += [
+        f"train and test split differ: {a} and {b}. Load both in the same way."
+        for a, b in zip(train, test, strict=True)
+        if a != b
+    ]
+    return found
