@@ -1,0 +1,23 @@
+"""Regions: cut a network into parts, edit them one by one, and keep the history to edit from."""
+
+from membrane.regions.edit import average, copy_state, frozen, load_state, mix, random_channels, swap
+from membrane.regions.partition import Partition, Region, partition, unwrap
+from membrane.regions.recalibrate import needs_recalibration, recalibrate
+from membrane.regions.trail import Trail
+
+__all__ = [
+    "Partition",
+    "Region",
+    "Trail",
+    "average",
+    "copy_state",
+    "frozen",
+    "load_state",
+    "mix",
+    "needs_recalibration",
+    "partition",
+    "random_channels",
+    "recalibrate",
+    "swap",
+    "unwrap",
+]

@@ -1,0 +1,190 @@
+"""The trail: a model's training history, cheap enough to keep, from which any early stretch can be averaged.
+
+After each epoch the running sum of all weights is updated; at a few epochs the sum itself is kept. The
+mean over any window between kept epochs is then one subtraction.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from membrane.core.errors import ReleaseError, SettingError, StoreError, TrainingError
+from membrane.core.store import read_json, read_tensors, write_json, write_tensors
+from membrane.regions.partition import plain_state
+
+
+class Trail:
+    """Running sums of a model's weights along training.
+
+    Args:
+        model: The model in training, wrapped or not (DDP, torch.compile). With EMA, pass the EMA model:
+            what is released is what should be summed.
+        keep: Sums kept at most, spread evenly in the logarithm of the epoch. Each costs as much memory as the
+            model in float32. None keeps every epoch.
+
+    Raises:
+        SettingError: If ``keep`` is below 2.
+    """
+
+    def __init__(self, model: nn.Module, keep: int | None = 12) -> None:
+        if keep is not None and keep < 2:
+            raise SettingError(f"a trail of {keep} kept epochs has no window; keep 2 or more, or None for all.")
+        self.keep = keep
+        self.n_epochs = 0
+        self.released: str | None = None
+        self._model: nn.Module | None = model
+        self._sum: dict[str, Tensor] = {}
+        self._kept: dict[int, dict[str, Tensor]] = {}
+
+    def snapshot(self, model: nn.Module | None = None) -> None:
+        """Add the weights as they are now; call once after every epoch.
+
+        Args:
+            model: Where to read, if not the model that the trail was made with.
+
+        Raises:
+            SettingError: If the weights are not those of one network.
+            TrainingError: If they are not finite.
+        """
+        source = model if model is not None else self._model
+        if source is None:
+            raise SettingError("a trail read from a file has no model; pass one to snapshot().")
+        now = {k: v.to("cpu", torch.float32) for k, v in plain_state(source).items() if v.is_floating_point()}
+        if self._sum and {k: v.shape for k, v in now.items()} != {k: v.shape for k, v in self._sum.items()}:
+            raise SettingError("the model's parameters changed since the first snapshot; a trail follows one network.")
+        bad = [key for key, value in now.items() if not torch.isfinite(value).all()]
+        if bad:
+            raise TrainingError(
+                f"after epoch {self.n_epochs} {bad[0]!r} holds NaN or infinity; training has diverged. Lower its rate."
+            )
+        # A new tensor each time: kept sums must not change under later additions.
+        self._sum = {key: self._sum[key] + value if self._sum else value.clone() for key, value in now.items()}
+        self._kept[self.n_epochs] = self._sum
+        self.n_epochs += 1
+        if self.keep is not None and len(self._kept) > self.keep:
+            del self._kept[_least_missed(self.epochs)]
+
+    @property
+    def epochs(self) -> tuple[int, ...]:
+        """Kept epochs, ascending, counted from 0; a window may end at any of them."""
+        return tuple(sorted(self._kept))
+
+    @property
+    def windows(self) -> tuple[tuple[int, int], ...]:
+        """All windows (first, last), both included, that can be averaged."""
+        return windows_between(self.epochs)
+
+    def window(self, first: int, last: int) -> dict[str, Tensor]:
+        """Mean of the weights over epochs ``first`` to ``last``, both included, float32.
+
+        Raises:
+            SettingError: If the window does not lie between kept epochs, naming the nearest that does.
+        """
+        if (first, last) not in self.windows:
+            if not self._kept:
+                raise SettingError("the trail is empty; call snapshot() after every epoch.")
+            near = min(self.windows, key=lambda w: abs(w[0] - first) + abs(w[1] - last))
+            raise SettingError(
+                f"no kept sums around epochs {first} to {last}; the nearest window is {near[0]} to {near[1]}."
+            )
+        n = last - first + 1
+        if first == 0:
+            return {key: value / n for key, value in self._kept[last].items()}
+        before = self._kept[first - 1]
+        return {key: (value - before[key]) / n for key, value in self._kept[last].items()}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Kept sums by ``<epoch>/<name>``, for storing."""
+        return {f"{epoch}/{key}": value for epoch in self.epochs for key, value in self._kept[epoch].items()}
+
+    @staticmethod
+    def from_tensors(tensors: dict[str, Tensor], n_epochs: int) -> Trail:
+        """Trail from what ``tensors`` gave."""
+        trail = Trail(nn.Identity(), keep=None)
+        trail._model = None
+        trail.n_epochs = n_epochs
+        for name, value in tensors.items():
+            epoch, _, key = name.partition("/")
+            trail._kept.setdefault(int(epoch), {})[key] = value
+        trail._sum = trail._kept[max(trail._kept)] if trail._kept else {}
+        return trail
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write the trail to a folder. It is as sensitive as the undefended model: delete it after the release.
+
+        Raises:
+            StoreError: If it cannot be written.
+        """
+        checksum = write_tensors(Path(folder) / "trail.safetensors", self.tensors())
+        facts = {"n_epochs": self.n_epochs, "released": self.released, "sha256": checksum}
+        write_json(Path(folder) / "trail.json", facts)
+
+    @staticmethod
+    def load(folder: str | os.PathLike[str]) -> Trail:
+        """Trail from a folder that ``save`` wrote.
+
+        Raises:
+            StoreError: If it is missing, damaged or not a trail.
+        """
+        facts = read_json(Path(folder) / "trail.json")
+        path = Path(folder) / "trail.safetensors"
+        try:
+            tensors = read_tensors(path, facts["sha256"])
+            trail = Trail.from_tensors(tensors, int(facts["n_epochs"]))
+            trail.released = facts["released"]
+            if trail.epochs[-1:] != tuple(range(trail.n_epochs))[-1:] or not isinstance(trail.released, str | None):
+                raise ValueError(f"{path.name} ends at epoch {trail.epochs[-1:]}, trail.json says {facts}")
+        except (KeyError, TypeError, ValueError) as problem:
+            raise StoreError(f"{folder} does not hold a trail ({problem!r}); it is damaged or not ours.") from problem
+        return trail
+
+    def record_release(self, fingerprint: str, *, force: bool = False) -> None:
+        """Note that an edit of this trail was released.
+
+        Two different releases of one training give back the undefended weights by linear algebra.
+
+        Raises:
+            ReleaseError: If another edit was released before and ``force`` is not set.
+        """
+        if self.released is not None and self.released != fingerprint and not force:
+            raise ReleaseError(
+                "this trail has already produced a different release. Whoever holds both can solve for the "
+                "undefended weights. Release the first one again, train anew, or pass force=True if the first "
+                "never left your hands."
+            )
+        self.released = fingerprint
+
+
+def kept_epochs(n_epochs: int, keep: int | None) -> tuple[int, ...]:
+    """Epochs that a trail of ``n_epochs`` snapshots keeps, known before training.
+
+    >>> kept_epochs(40, 8)
+    (0, 1, 2, 4, 8, 16, 32, 39)
+    """
+    kept: tuple[int, ...] = ()
+    for epoch in range(n_epochs):
+        kept = (*kept, epoch)
+        if keep is not None and len(kept) > keep:
+            missed = _least_missed(kept)
+            kept = tuple(one for one in kept if one != missed)
+    return kept
+
+
+def windows_between(kept: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
+    """All windows (first, last), both included, whose mean two kept sums give."""
+    starts = (0, *(epoch + 1 for epoch in kept))
+    return tuple((first, last) for first in starts for last in kept if first <= last)
+
+
+def _least_missed(epochs: tuple[int, ...]) -> int:
+    """The kept epoch, neither first nor last, whose neighbours are nearest on a logarithmic scale."""
+    gaps = {
+        epoch: math.log((after + 2) / (before + 1))
+        for before, epoch, after in zip(epochs, epochs[1:], epochs[2:], strict=False)
+    }
+    return min(gaps, key=lambda epoch: (gaps[epoch], -epoch))
