@@ -1,0 +1,27 @@
+"""What is wrong with a training, found before any of it runs."""
+
+from __future__ import annotations
+
+import torch
+
+from membrane.core.errors import ModelError
+from membrane.data.task import Task
+from membrane.training.fleet import TrainFunction
+from membrane.training.recipe import Recipe
+
+
+def training_mistakes(train: Recipe | TrainFunction, task: Task) -> list[str]:
+    """What would stop this training or its defense, one sentence each; empty if nothing is known to."""
+    if not isinstance(train, Recipe):
+        return [] if callable(train) else [f"train is a {type(train).__name__}; give a Recipe or a function."]
+    n_members = int(task.membership.sum(1).min())
+    found = train.defense.mistakes(train, n_members, len(task.holdout) if task.has_holdout else 0)
+    shape = tuple(task.pool.x.shape[1:])
+    if train.augment and len(shape) != 3:
+        found.append("augment flips and crops images; these inputs are features. Set augment = false.")
+    try:
+        with torch.device("meta"):
+            train.model.network(shape, len(task.pool.classes))
+    except ModelError as problem:
+        found.append(str(problem))
+    return found

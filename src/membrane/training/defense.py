@@ -1,0 +1,113 @@
+"""What a defense may change: hooks of the one training loop, and what happens to the model after it.
+
+Plain training is the base class, so the undefended baseline walks the same path as everything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from membrane.data.examples import Examples
+from membrane.data.loader import Batch, Loader
+from membrane.regions.trail import Trail
+
+if TYPE_CHECKING:
+    from membrane.training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished training, before anything is done to the model for its release.
+
+    Args:
+        model: Final weights, evaluation mode, on the CPU.
+        trail: Its history.
+        members: The training set, labels as trained.
+        holdout: Non-members set aside for choosing; in no audit.
+        seconds: Wall-clock seconds that training took.
+    """
+
+    model: nn.Module
+    trail: Trail
+    members: Examples
+    holdout: Examples
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a defense hands out.
+
+    Args:
+        model: The model to release.
+        facts: JSON-ready facts about how it came to be (a plan, what was measured), for the report.
+    """
+
+    model: nn.Module
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Defense:
+    """Plain training: no defense."""
+
+    name: ClassVar[str] = "undefended"
+    source: ClassVar[str] = "empirical risk minimization; the baseline"
+    strength: ClassVar[str | None] = None  # the setting that makes it stronger, if it has one
+
+    def adapt(self, recipe: Recipe) -> Recipe:
+        """Recipe to train with, such as one with fewer epochs."""
+        return recipe
+
+    def mistakes(self, recipe: Recipe, n_members: int, n_holdout: int) -> list[str]:
+        """What would stop this defense after training, one sentence each, known before it."""
+        return []
+
+    def wrap(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, loader: Loader
+    ) -> tuple[nn.Module, torch.optim.Optimizer, Loader]:
+        """Replace model, optimizer or loader before training starts."""
+        return model, optimizer, loader
+
+    def batch(self, batch: Batch, epoch: int, generator: torch.Generator) -> Batch:
+        """Change a batch before the forward pass."""
+        return batch
+
+    def targets(self, batch: Batch, n_classes: int, epoch: int) -> Tensor:
+        """What the loss compares with: (B,) class indices or (B, C) probabilities."""
+        return batch.y
+
+    def loss(self, logits: Tensor, batch: Batch, epoch: int) -> Tensor:
+        """Loss of each example (B,), nats, or one number for the batch; epochs count from 0."""
+        return F.cross_entropy(logits, self.targets(batch, logits.shape[1], epoch), reduction="none")
+
+    def step(self, model: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+        """One update from the mean loss of a batch."""
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+    def end_epoch(self, model: nn.Module, epoch: int) -> None:
+        """Called after each epoch, before the trail's snapshot."""
+
+    def trained_as(self) -> Defense:
+        """The defense whose training this one starts from.
+
+        Defenses that only act afterwards (``finish``, ``release``) return the undefended one, or the one
+        they are stacked on, so that they all share one training.
+        """
+        return self
+
+    def finish(self, trained: Trained, generator: torch.Generator) -> Finished:
+        """Turn the trained model into the one to release; must not change ``trained.model``."""
+        return Finished(trained.model)
+
+    def release(self, model: nn.Module) -> nn.Module:
+        """Wrap the model in what users see, such as rounded or reordered outputs."""
+        return model

@@ -1,0 +1,203 @@
+"""The fleet: every model of a bank trained through the whole pipeline, stored as it finishes, never trained twice.
+
+Two keys decide what is reused. The *training key* covers data, split, recipe, training-time defense, seed,
+versions and thread count; under it lie final weights and trail. The *release key* adds what a defense does
+afterwards; under it lie the signals. Undefended, early stopping, every mix and every output defense share
+one training.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from membrane.core.errors import ModelError, SettingError
+from membrane.core.generators import derive_seed, torch_generator
+from membrane.core.progress import Progress, silent
+from membrane.core.settings import fingerprint, to_plain
+from membrane.core.store import Store
+from membrane.core.values import SIGNAL_KINDS, Signals
+from membrane.data.examples import Examples
+from membrane.data.task import Task
+from membrane.models import signals_of
+from membrane.regions import Trail, copy_state, load_state
+from membrane.training.defense import Defense, Trained
+from membrane.training.identity import identity
+from membrane.training.loop import fit
+from membrane.training.recipe import TRAINING_VERSION, Recipe
+
+TrainFunction = Callable[[Examples, Examples, torch.Generator], nn.Module]
+
+
+@dataclass(frozen=True)
+class Bank:
+    """What R models say about everything that is measured.
+
+    Args:
+        pool: (R, N, Q) signals on the pool.
+        test: (R, Z, Q) signals on the test set, which is also the attacks' population.
+        facts: R mappings: what the defense reported, seconds.
+    """
+
+    pool: Signals
+    test: Signals
+    facts: tuple[Mapping[str, Any], ...]
+
+
+def train_fleet(
+    train: Recipe | TrainFunction,
+    task: Task,
+    store: Store,
+    seed: int,
+    progress: Progress = silent,
+    rows: Iterable[int] | None = None,
+) -> Bank:
+    """Train (or read back) every model of the task and collect its signals.
+
+    Killed at any moment, a second call repeats no finished model and ends with the same bits.
+
+    Args:
+        train: A recipe, or any function ``train(members, holdout, generator) -> model`` that runs the user's
+            whole pipeline, defense included.
+        task: Data and membership.
+        store: Where finished models lie.
+        seed: Each model's own seed is derived from it.
+        progress: Told of finished epochs (recipes) or models (functions).
+        rows: Only these models, for sharing the work between processes; all if not given.
+
+    Raises:
+        TrainingError: If a training diverges; models finished before stay in the store.
+        ModelError: If a model's output does not fit the data.
+        SettingError: If ``rows`` names no model, or ones that the task does not have.
+    """
+    chosen = _rows(rows, len(task.membership))
+    function = None if isinstance(train, Recipe) else identity(train)  # once: counters in it must not change keys
+    releases = []
+    for done, row in enumerate(chosen):
+        releases.append(_release(train, function, task, store, seed, row, _part(progress, done, len(chosen))))
+        progress("models", done + 1, len(chosen))
+    return Bank(
+        Signals.stack([signals for signals, _, _ in releases]),
+        Signals.stack([signals for _, signals, _ in releases]),
+        tuple(facts for _, _, facts in releases),
+    )
+
+
+def _rows(rows: Iterable[int] | None, n_models: int) -> list[int]:
+    chosen = list(range(n_models)) if rows is None else list(rows)
+    wrong = [row for row in chosen if not 0 <= row < n_models]
+    if wrong or not chosen:
+        raise SettingError(
+            f"rows are {chosen}; the task has models 0 to {n_models - 1}, and one at least must be named."
+        )
+    return chosen
+
+
+def train_model(recipe: Recipe, task: Task, store: Store, seed: int, row: int, progress: Progress = silent) -> Trained:
+    """One model of the task before its release, from the store or trained now."""
+    return _trained(recipe, task, store, seed, row, progress)
+
+
+def _part(progress: Progress, done: int, total: int) -> Progress:
+    return lambda what, part, whole: progress(what, done + part / whole, total)
+
+
+def _release(
+    train: Recipe | TrainFunction,
+    function: str | None,
+    task: Task,
+    store: Store,
+    seed: int,
+    row: int,
+    progress: Progress,
+) -> tuple[Signals, Signals, Mapping[str, Any]]:
+    key = release_key(train, task, seed, row, function)
+    if not store.has("release", key):
+        model, facts = _make(train, task, store, seed, row, progress)
+        tensors = {f"pool/{kind}": array for kind, array in signals_of(model, task.pool).arrays().items()}
+        tensors |= {f"test/{kind}": array for kind, array in signals_of(model, task.test).arrays().items()}
+        store.save("release", key, tensors, {"row": row, **facts})
+    entry = store.load("release", key)
+    pool, test = (
+        Signals(**{kind: entry.tensors[f"{part}/{kind}"].numpy() for kind in SIGNAL_KINDS}) for part in ("pool", "test")
+    )
+    return pool, test, entry.facts
+
+
+def _make(
+    train: Recipe | TrainFunction, task: Task, store: Store, seed: int, row: int, progress: Progress
+) -> tuple[nn.Module, Mapping[str, Any]]:
+    if not isinstance(train, Recipe):
+        model = train(task.members(row), task.holdout, torch_generator(seed, "model", row))
+        if not isinstance(model, nn.Module):
+            raise ModelError(f"train() returned {type(model).__name__}; it must return the trained nn.Module.")
+        return model, {}
+    trained = _trained(train, task, store, seed, row, progress)
+    finished = train.defense.finish(trained, torch_generator(seed, "finish", row))
+    return train.defense.release(finished.model), {"defense": dict(finished.facts), "train_seconds": trained.seconds}
+
+
+def _trained(recipe: Recipe, task: Task, store: Store, seed: int, row: int, progress: Progress) -> Trained:
+    key = training_key(recipe, task, seed, row)
+    members = task.members(row)
+    if not store.has("training", key):
+        trained = fit(
+            recipe,
+            members,
+            task.holdout,
+            derive_seed(seed, "model", row),
+            on_epoch=lambda done, total: progress("epochs", done, total),
+        )
+        tensors = {f"final/{name}": value for name, value in copy_state(trained.model).items()}
+        tensors |= {f"trail/{name}": value for name, value in trained.trail.tensors().items()}
+        store.save(
+            "training", key, tensors, {"n_epochs": trained.trail.n_epochs, "seconds": trained.seconds, "row": row}
+        )
+    entry = store.load("training", key)
+    model = recipe.model.build(members, torch_generator(0))
+    if members.x.ndim == 4:
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    load_state(model, _under("final/", entry.tensors))
+    trail = Trail.from_tensors(_under("trail/", entry.tensors), entry.facts["n_epochs"])
+    return Trained(model.eval(), trail, members, task.holdout, entry.facts["seconds"])
+
+
+def _under(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def training_key(recipe: Recipe, task: Task, seed: int, row: int) -> str:
+    """Key of a trained model: equal exactly when training it again would give the same bits."""
+    return fingerprint(
+        {
+            "recipe": recipe.training_settings(),
+            "members": task.members(row).checksum(),
+            "seed": seed,
+            "row": row,
+            "version": TRAINING_VERSION,
+            "torch": torch.__version__,
+            "threads": torch.get_num_threads(),
+            "machine": platform.machine(),
+        }
+    )
+
+
+def release_key(train: Recipe | TrainFunction, task: Task, seed: int, row: int, function: str | None = None) -> str:
+    """Key of a released model's signals; ``function`` is the identity of a user's function, if known already."""
+    measured = {"task": task.checksum()}
+    if isinstance(train, Recipe):
+        released = {"training": training_key(train, task, seed, row), "defense": to_plain(train.defense)}
+        return fingerprint(measured | released)
+    members = task.members(row).checksum()
+    named = {"function": function or identity(train), "members": members, "seed": seed, "row": row}
+    return fingerprint(measured | named)
+
+
+def shares_training(a: Defense, b: Defense) -> bool:
+    """Whether two defenses start from one training."""
+    return bool(to_plain(a.trained_as()) == to_plain(b.trained_as()))

@@ -1,0 +1,99 @@
+"""A recipe: everything about how a model is trained, in one frozen value.
+
+A recipe is a function from members, holdout and a generator to a model, so whatever takes a user's own
+training function takes a recipe too.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import nn
+
+from membrane.core.errors import SettingError, raise_all
+from membrane.core.generators import spawn_seed
+from membrane.core.settings import to_plain
+from membrane.data.examples import Examples
+from membrane.models import Model, ResNet
+from membrane.training.defense import Defense, Trained
+
+TRAINING_VERSION = 1  # raise when a change alters trained weights; stored trainings are then not reused
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """SGD with Nesterov momentum, linear warm-up over the first epoch, cosine to zero.
+
+    Args:
+        model: Network to train.
+        epochs: Passes over the members.
+        batch_size: Examples per update.
+        lr: Peak learning rate, for batches of ``batch_size``.
+        momentum: Nesterov momentum, 0 to below 1.
+        weight_decay: L2 coefficient, coupled as in SGD.
+        augment: Random flip and 4-pixel crop (images).
+        defense: What protects the model.
+        keep: Sums that the trail keeps (None: every epoch).
+        compile: Train through ``torch.compile``; needs a C++ compiler, pays for long runs.
+    """
+
+    model: Model = field(default_factory=ResNet)
+    epochs: int = 24
+    batch_size: int = 128
+    lr: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    augment: bool = False
+    defense: Defense = field(default_factory=Defense)
+    keep: int | None = 12
+    compile: bool = False
+
+    def __post_init__(self) -> None:
+        fits = {
+            "epochs": (self.epochs >= 1, "1 or more"),
+            "batch_size": (self.batch_size >= 2, "2 or more"),
+            "lr": (0 < self.lr < math.inf, "above 0"),
+            "momentum": (0 <= self.momentum < 1, "from 0 to below 1"),
+            "weight_decay": (0 <= self.weight_decay < math.inf, "0 or more"),
+            "keep": (self.keep is None or self.keep >= 2, "2 or more, or nothing for every epoch"),
+        }
+        raise_all(
+            (
+                f"recipe: {name} is {getattr(self, name)}; it must be {rule}."
+                for name, (ok, rule) in fits.items()
+                if not ok
+            ),
+            SettingError,
+        )
+
+    def with_defense(self, defense: Defense) -> Recipe:
+        """The same recipe under another defense."""
+        return replace(self, defense=defense)
+
+    def lr_at(self, step: int, steps_per_epoch: int) -> float:
+        """Learning rate of an update, counted from 0."""
+        warm = steps_per_epoch if self.epochs > 1 else 0
+        if step < warm:
+            return self.lr * (step + 1) / warm
+        done = (step - warm) / max(self.epochs * steps_per_epoch - warm, 1)
+        return self.lr * 0.5 * (1 + math.cos(math.pi * done))
+
+    def training_settings(self) -> dict[str, object]:
+        """Settings that decide the trained weights: the training key of the store is made from them."""
+        settings: dict[str, object] = to_plain(self.with_defense(self.defense.trained_as()))
+        return settings
+
+    def __call__(self, members: Examples, holdout: Examples, generator: torch.Generator) -> nn.Module:
+        """Train, finish and return the model to release.
+
+        Raises:
+            TrainingError: If the loss stops being finite.
+        """
+        from membrane.training.loop import fit
+
+        seed = spawn_seed(generator)
+        trained: Trained = fit(self, members, holdout, seed)
+        finished = self.defense.finish(trained, generator)
+        return self.defense.release(finished.model)
