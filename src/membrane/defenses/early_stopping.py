@@ -1,0 +1,53 @@
+"""Early stopping: the weights of one epoch in the middle of the full schedule.
+
+Source: as a membership defense, Song and Mittal 2021, "Systematic Evaluation of Privacy Risks of Machine
+Learning Models", arXiv:2003.10595. The schedule is not shortened; see ``short_schedule`` for that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+
+from membrane.core.errors import SettingError
+from membrane.defenses.windows import from_window, window_mistakes
+from membrane.training.defense import Defense, Finished, Trained
+
+if TYPE_CHECKING:
+    from membrane.training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class EarlyStopping(Defense):
+    """Keep the weights of one epoch, normalization statistics recomputed.
+
+    Args:
+        epoch: Epoch whose weights are released, from 0; the last one gives the undefended weights.
+
+    Raises:
+        SettingError: If ``epoch`` is negative.
+    """
+
+    name: ClassVar[str] = "early_stopping"
+    source: ClassVar[str] = "Song and Mittal 2021, arXiv:2003.10595"
+    strength: ClassVar[str | None] = "epoch"
+
+    epoch: int = 4
+
+    def __post_init__(self) -> None:
+        if self.epoch < 0:
+            raise SettingError(f"early_stopping: epoch is {self.epoch}; epochs count from 0.")
+
+    def mistakes(self, recipe: Recipe, n_members: int, n_holdout: int) -> list[str]:
+        """Whether the trail will hold the epoch."""
+        return window_mistakes(self.name, recipe, self.epoch, self.epoch)
+
+    def trained_as(self) -> Defense:
+        """Plain training: only the trail is read."""
+        return Defense()
+
+    def finish(self, trained: Trained, generator: torch.Generator) -> Finished:
+        """The model as it was after ``epoch``."""
+        return from_window(trained, self.epoch, self.epoch)

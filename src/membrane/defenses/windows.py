@@ -1,0 +1,81 @@
+"""Release an earlier state of the whole network: one epoch (early stopping) or a mean of several."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+
+from membrane.core.errors import SettingError
+from membrane.regions import load_state, recalibrate
+from membrane.regions.edit import copy_state
+from membrane.regions.trail import kept_epochs, windows_between
+from membrane.training.defense import Defense, Finished, Trained
+
+if TYPE_CHECKING:
+    from membrane.training.recipe import Recipe
+
+RECALIBRATION = 2000  # training examples that BatchNorm statistics are recomputed on
+
+
+def window_mistakes(name: str, recipe: Recipe, first: int, last: int) -> list[str]:
+    """Nothing, or a sentence that says why the recipe's trail will not hold the window."""
+    kept = windows_between(kept_epochs(recipe.epochs, recipe.keep))
+    if (first, last) in kept:
+        return []
+    near = min(kept, key=lambda window: abs(window[0] - first) + abs(window[1] - last))
+    return [
+        f"{name}: a trail of {recipe.epochs} epochs that keeps {recipe.keep or 'all'} has no window {first} to {last}; "
+        f"the nearest is {near[0]} to {near[1]}. Choose that one or raise the recipe's keep."
+    ]
+
+
+def from_window(trained: Trained, first: int, last: int) -> Finished:
+    """The trained model with all floating-point weights replaced by their mean over a window of epochs."""
+    model = copy.deepcopy(trained.model)
+    load_state(model, copy_state(trained.model) | trained.trail.window(first, last))
+    recalibrate(model, trained.members.x[:RECALIBRATION])
+    return Finished(model, {"first": first, "last": last})
+
+
+@dataclass(frozen=True)
+class WeightAveraging(Defense):
+    """Mean of the whole network's weights over a window of epochs, normalization statistics recomputed.
+
+    Source: Izmailov et al. 2018, "Averaging Weights Leads to Wider Optima and Better Generalization",
+    arXiv:1803.05407, with a free window instead of the end of training.
+
+    Args:
+        first: First epoch of the window, from 0.
+        last: Last epoch, included.
+
+    Raises:
+        SettingError: If the window is empty or negative.
+    """
+
+    name: ClassVar[str] = "weight_averaging"
+    source: ClassVar[str] = "Izmailov et al. 2018, arXiv:1803.05407"
+    strength: ClassVar[str | None] = "last"
+
+    first: int = 2
+    last: int = 5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.first <= self.last:
+            raise SettingError(
+                f"weight_averaging: epochs {self.first} to {self.last} are no window; give 0 <= first <= last."
+            )
+
+    def mistakes(self, recipe: Recipe, n_members: int, n_holdout: int) -> list[str]:
+        """Whether the trail will hold the window."""
+        return window_mistakes(self.name, recipe, self.first, self.last)
+
+    def trained_as(self) -> Defense:
+        """Plain training: only the trail is read."""
+        return Defense()
+
+    def finish(self, trained: Trained, generator: torch.Generator) -> Finished:
+        """The averaged model."""
+        return from_window(trained, self.first, self.last)

@@ -1,0 +1,83 @@
+"""The table of defenses under test: what strength zero is, what a strong setting is, nonsense to refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from membrane.core.catalogue import Catalogue
+from membrane.defenses import DEFENSES
+from membrane.training import Defense
+
+EPOCHS = 10  # of the recipe that the questions train
+
+
+@dataclass(frozen=True)
+class Row:
+    """One defense under test.
+
+    Args:
+        name: In the catalogue.
+        nothing: Settings at which it is the undefended baseline of ``EPOCHS`` epochs.
+        strong: Settings at which the members' loss has to rise.
+        exact: Whether the baseline comes back bit for bit; else up to float rounding and recalibration.
+        trains: Whether it changes training, instead of only what is done afterwards.
+        nonsense: Settings that it must refuse.
+    """
+
+    name: str
+    nothing: Mapping[str, Any] = field(default_factory=dict)
+    strong: Mapping[str, Any] | None = None
+    exact: bool = True
+    trains: bool = False
+    nonsense: tuple[Mapping[str, Any], ...] = ()
+
+    def make(self, settings: Mapping[str, Any], catalogue: Catalogue[Defense] = DEFENSES) -> Defense:
+        """The defense under these settings."""
+        return catalogue.make({"name": self.name, **settings})
+
+    def __str__(self) -> str:
+        return "-".join([self.name, *(f"{key}={value}" for key, value in (self.strong or {}).items())])
+
+
+NAN, INFINITE = float("nan"), float("inf")
+
+DEFENSE_ROWS = (
+    Row("undefended"),
+    Row(
+        "early_stopping",
+        nothing={"epoch": EPOCHS - 1},
+        strong={"epoch": 1},
+        exact=False,
+        nonsense=({"epoch": -1}, {"epoch": 1.5}),
+    ),
+    Row(
+        "short_schedule",
+        nothing={"epochs": EPOCHS},
+        strong={"epochs": 2},
+        trains=True,
+        nonsense=({"epochs": 0}, {"epochs": -3}, {"epochs": 2.5}),
+    ),
+    Row(
+        "weight_averaging",
+        nothing={"first": EPOCHS - 1, "last": EPOCHS - 1},
+        strong={"first": 0, "last": 2},
+        exact=False,
+        nonsense=({"first": -1}, {"first": 4, "last": 3}, {"first": -3, "last": -1}),
+    ),
+    Row(
+        "relaxloss",
+        nothing={"alpha": 0.0},
+        strong={"alpha": 0.7},
+        trains=True,
+        nonsense=(
+            *({"alpha": value} for value in (-0.1, NAN, INFINITE)),
+            *({"upper": value} for value in (0.0, -0.5, 1.1, NAN)),
+            {"variant": "mine"},
+        ),
+    ),
+    Row(
+        "relaxloss", nothing={"alpha": 0.0, "variant": "plain"}, strong={"alpha": 0.7, "variant": "plain"}, trains=True
+    ),
+)

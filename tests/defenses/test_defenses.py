@@ -1,0 +1,51 @@
+"""Every defense of the catalogue answers the same questions; a new defense is one row in ``rows.py``."""
+
+from __future__ import annotations
+
+import pytest
+
+from membrane.defenses import DEFENSES
+from tests.defenses import questions
+from tests.defenses.rows import DEFENSE_ROWS, Row
+
+rows = pytest.mark.parametrize("row", DEFENSE_ROWS, ids=str)
+strong_rows = pytest.mark.parametrize("row", [row for row in DEFENSE_ROWS if row.strong is not None], ids=str)
+
+
+def test_every_defense_of_the_catalogue_has_a_row() -> None:
+    assert {row.name for row in DEFENSE_ROWS} == set(DEFENSES)
+
+
+@rows
+def test_is_the_baseline_at_strength_zero(row: Row) -> None:
+    questions.is_the_baseline_at_strength_zero(row, DEFENSES)
+
+
+@strong_rows
+def test_raises_the_members_loss(row: Row) -> None:
+    questions.raises_the_members_loss(row, DEFENSES)
+
+
+@rows
+def test_says_whether_it_trains(row: Row) -> None:
+    questions.says_whether_it_trains(row, DEFENSES)
+
+
+@rows
+def test_leaves_the_training_alone(row: Row) -> None:
+    questions.leaves_the_training_alone(row, DEFENSES)
+
+
+@rows
+def test_releases_a_whole_model(row: Row) -> None:
+    questions.releases_a_whole_model(row, DEFENSES)
+
+
+@rows
+def test_declares_itself(row: Row) -> None:
+    questions.declares_itself(row, DEFENSES)
+
+
+@rows
+def test_refuses_nonsense(row: Row) -> None:
+    questions.refuses_nonsense(row, DEFENSES)
