@@ -1,0 +1,28 @@
+"""PPTP: locate where risk lives, choose what to do about it, protect."""
+
+from membrane.pptp.catalogue import DEFENSES
+from membrane.pptp.choose import Budget, Choice, Search
+from membrane.pptp.defense import PPTP, FrozenPlan, RegionWindow
+from membrane.pptp.mix_response import mix_response
+from membrane.pptp.plan import Plan, Stretch
+from membrane.pptp.probe import Probe
+from membrane.pptp.protect import Protected, apply_plan, protect
+from membrane.pptp.risk_map import RiskMap
+
+__all__ = [
+    "DEFENSES",
+    "PPTP",
+    "Budget",
+    "Choice",
+    "FrozenPlan",
+    "Plan",
+    "Probe",
+    "Protected",
+    "RegionWindow",
+    "RiskMap",
+    "Search",
+    "Stretch",
+    "apply_plan",
+    "mix_response",
+    "protect",
+]

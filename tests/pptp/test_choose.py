@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import pytest
+
+from membrane.core import SettingError
+from membrane.core.generators import numpy_generator, torch_generator
+from membrane.pptp import Budget, Plan, Probe, Search, mix_response
+from membrane.pptp.choose import _spaced
+from tests.small import probe, trained
+
+
+@functools.cache
+def search(max_candidates: int = 40) -> Search:
+    one = probe()
+    risk_map, measured = mix_response(one, numpy_generator(0))
+    found = Search(one, risk_map.window, measured, max_candidates)
+    found.run()
+    return found
+
+
+def test_the_count_of_candidates_is_kept() -> None:
+    assert len(search().measured) <= 40
+    assert len(search().measured) > 21  # more than locating had measured
+
+
+def test_a_choice_lowers_leakage_within_the_budget() -> None:
+    found = search()
+    choice = found.choose(Budget(0.02), numpy_generator(0))
+    base = found.measured[Plan()]
+    assert choice.applied
+    assert choice.leakage_after < choice.leakage_before == base.leakage
+    assert found.measured[choice.plan].accuracy >= base.accuracy - 0.02
+    assert choice.accuracy_change.value >= -0.02
+    assert choice.accuracy_change.low <= choice.accuracy_change.value <= choice.accuracy_change.high
+
+
+def test_a_larger_budget_never_leaks_more_on_the_search() -> None:
+    found = search()
+    feasible = [found.choose(Budget(drop), numpy_generator(0)) for drop in (0.0, 0.02, 0.05, 0.2)]
+    leaks = [choice.leakage_after for choice in feasible]
+    assert leaks == sorted(leaks, reverse=True)
+
+
+def test_nothing_feasible_leaves_the_model_unchanged() -> None:
+    choice = search().choose(Budget(-0.9), numpy_generator(0))
+    assert not choice.applied
+    assert choice.plan == Plan()
+    assert "unchanged" in choice.reason
+
+
+def test_the_frontier_is_not_beaten_by_anything_measured() -> None:
+    found = search()
+    points = found.measured
+    for plan in found.frontier():
+        better = [
+            p
+            for p in points
+            if points[p].leakage <= points[plan].leakage and points[p].accuracy > points[plan].accuracy
+        ]
+        assert not better
+
+
+def test_the_search_never_looks_at_the_confirming_half() -> None:
+    one = trained()
+    blind = Probe(one.model, one.trail, one.members, one.holdout, torch_generator(0, "probe"))
+    blind.confirm = one.holdout[: len(blind.confirm)].relabelled((blind.confirm.y + 1) % 10)
+    risk_map, measured = mix_response(blind, numpy_generator(0))
+    found = Search(blind, risk_map.window, measured, 40)
+    found.run()
+    same = search().measured
+    assert found.measured.keys() == same.keys()
+    assert all(found.measured[plan].leakage == same[plan].leakage for plan in same)
+
+
+def test_spaced_epochs_keep_both_ends_and_the_number() -> None:
+    assert _spaced(list(range(1, 13))) == sorted(set(_spaced(list(range(1, 13)))))
+    assert len(_spaced(list(range(1, 200)))) <= 7
+    assert {1, 199} <= set(_spaced(list(range(1, 200))))
+
+
+@pytest.mark.parametrize("drop", [2.0, -2.0, float("nan")])
+def test_budgets_are_fractions(drop: float) -> None:
+    with pytest.raises(SettingError, match="fraction"):
+        Budget(drop)
+
+
+def test_confirmation_is_paired() -> None:
+    """The interval of a plan that flips no prediction has no width."""
+    found = search()
+    before = found.probe.confirm_correct(found.probe.final)
+    assert np.array_equal(before, found.probe.confirm_correct(found.probe.final))

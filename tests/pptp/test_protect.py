@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+from membrane.core import ReleaseError, SettingError
+from membrane.pptp import PPTP, Budget, Plan, Stretch, apply_plan, protect
+from membrane.regions import Trail
+from tests.small import RECIPE, trained
+
+
+def fresh_trail() -> Trail:
+    """The shared model's trail, nothing released from it yet."""
+    trail = copy.deepcopy(trained().trail)
+    trail.released = None
+    return trail
+
+
+def test_the_users_own_class_comes_back_and_leaks_less() -> None:
+    one = trained()
+    trail = fresh_trail()
+    before = {key: value.clone() for key, value in one.model.state_dict().items()}
+    result = protect(one.model, trail, one.members, one.holdout, Budget(0.02), max_candidates=30, controls=False)
+    assert type(result.model) is type(one.model)
+    assert result.choice is not None
+    assert result.choice.applied
+    assert result.choice.leakage_after < result.choice.leakage_before
+    assert all(torch.equal(value, before[key]) for key, value in one.model.state_dict().items())
+    assert trail.released is not None
+    assert not result.model.training
+
+
+def test_a_second_different_release_is_refused() -> None:
+    one = trained()
+    trail = fresh_trail()
+    first, second = (Plan((Stretch("stage3", 1, 3, keep),)) for keep in (0.0, 0.5))
+    apply_plan(one.model, trail, one.members, first)
+    apply_plan(one.model, trail, one.members, first)  # the same again is no new information
+    with pytest.raises(ReleaseError, match="solve for the undefended"):
+        apply_plan(one.model, trail, one.members, second)
+    apply_plan(one.model, trail, one.members, second, force=True)
+
+
+def test_two_releases_give_the_undefended_weights_back() -> None:
+    """Why the refusal exists: final = (b - a) / (kb - ka) scaled back, plain linear algebra."""
+    one = trained()
+    keeps = (0.0, 0.5)
+    plans = [Plan((Stretch("stage3", 1, 3, keep),)) for keep in keeps]
+    a, b = (apply_plan(one.model, one.trail, one.members, plan, force=True).state_dict() for plan in plans)
+    key = "stage3.0.conv1.weight"
+    early = a[key]
+    recovered = early + (b[key] - early) / keeps[1]
+    torch.testing.assert_close(recovered, one.model.state_dict()[key], rtol=1e-4, atol=1e-6)
+    assert not torch.allclose(early, one.model.state_dict()[key], rtol=1e-2)
+
+
+def test_an_empty_trail_is_refused() -> None:
+    one = trained()
+    with pytest.raises(SettingError, match="trail is empty"):
+        protect(one.model, Trail(one.model), one.members, one.holdout)
+
+
+def test_the_defense_reports_how_it_came_to_its_plan() -> None:
+    one = trained()
+    finished = PPTP(max_accuracy_drop=0.02, max_candidates=30).finish(one, torch.Generator().manual_seed(0))
+    again = PPTP(max_accuracy_drop=0.02, max_candidates=30).finish(one, torch.Generator().manual_seed(0))
+    assert finished.facts["choice"]["plan"] == again.facts["choice"]["plan"]
+    states = finished.model.state_dict(), again.model.state_dict()
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+    assert finished.facts["risk_map"]["regions"]
+
+
+def test_pptp_stands_on_a_training_time_defense() -> None:
+    from membrane.defenses import RelaxLoss
+
+    stacked = PPTP(base=RelaxLoss(0.5))
+    assert stacked.trained_as() == RelaxLoss(0.5)
+    assert RECIPE.with_defense(stacked).training_settings()["defense"] == {
+        "name": "relaxloss",
+        "alpha": 0.5,
+        "upper": 1.0,
+        "variant": "official",
+    }
