@@ -1,0 +1,129 @@
+"""Synthetic banks of models: logits with or without a planted leak, and the signals that follow from them."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.special import log_softmax, logsumexp, xlog1py
+
+from membrane.core.values import Bools, Ints, Observation, Signals
+from membrane.data.membership import complementary_pairs, without_pair
+
+Array = npt.NDArray[np.float64]
+N_CLASSES = 10
+STRANGERS = np.geomspace(0.01, 12.0, 120)
+LEAK = 4.0  # how much training on an example raises its label's logit; rescaled logits of non-members spread over 2
+
+
+def signals_of(logits: Array, labels: Ints) -> Signals:
+    """The six signals of ``logits`` (..., N, Q, C), each by its textbook formula, float64."""
+    is_label = np.arange(N_CLASSES) == labels[:, None, None]  # (N, 1, C)
+    log_p = log_softmax(logits, axis=-1)
+    p, label_logit = np.exp(log_p), np.where(is_label, logits, 0).sum(-1)
+    others = np.where(is_label, -np.inf, logits)
+    rescaled_logit = label_logit - logsumexp(others, axis=-1)
+    loss = np.logaddexp(0, -rescaled_logit)
+    wrong = -np.where(is_label, 0, xlog1py(p, -p)).sum(-1)  # minus the sum over wrong classes of p log(1 - p)
+    return Signals(
+        loss=loss,
+        rescaled_logit=rescaled_logit,
+        margin=label_logit - others.max(-1),
+        entropy=-(p * log_p).sum(-1),
+        modified_entropy=-np.expm1(-loss) * loss + wrong,
+        correct=(label_logit > others.max(-1)).astype(np.float64),
+    )
+
+
+@dataclass(frozen=True)
+class Bank:
+    """Signals of R models on N examples and Z strangers, with the membership matrix (R, N)."""
+
+    members: Bools
+    signals: Signals
+    population: Signals
+    labels: Ints
+
+    def observe(self, target: int, rows: Ints | None = None) -> Observation:
+        """What the attacker of model ``target`` sees; ``rows`` are the reference models, the target's pair left out."""
+        rows = without_pair(target, len(self.members)) if rows is None else rows
+        return Observation(
+            target=self.signals.map(lambda values: values[target]),
+            reference=self.signals.map(lambda values: values[rows]),
+            in_reference=self.members[rows],
+            labels=self.labels,
+            population=self.population.map(lambda values: values[target]),
+            population_reference=self.population.map(lambda values: values[rows]),
+        )
+
+
+@functools.cache
+def draw_bank(
+    seed: int, leak: float, n_models: int = 8, n_examples: int = 200, n_queries: int = 1, dtype: type = np.float32
+) -> Bank:
+    """A bank whose models are surer of the examples they trained on by ``leak`` (0: membership changes nothing).
+
+    Examples differ in difficulty, models and queries add noise, the membership matrix is the real one. Arrays are
+    read-only: an attack that writes into what it sees fails.
+    """
+    rng = np.random.default_rng(seed)
+    members = complementary_pairs(n_models, n_examples, torch.Generator().manual_seed(seed))
+    labels = rng.integers(N_CLASSES, size=n_examples)
+    strangers = rng.integers(N_CLASSES, size=120)
+
+    def bank_signals(classes: Ints, is_member: Bools) -> Signals:
+        n = len(classes)
+        of_example = rng.normal(size=(n, 1, N_CLASSES))
+        of_model = rng.normal(scale=0.7, size=(n_models, n, 1, N_CLASSES))
+        of_query = rng.normal(scale=0.3, size=(n_models, n, n_queries, N_CLASSES))
+        sureness = rng.normal(3.0, 1.5, size=n) + leak * is_member  # (R, N), logit of the label
+        is_label = np.arange(N_CLASSES) == classes[:, None, None]
+        logits = of_example + of_model + of_query + is_label * sureness[..., None, None]
+        return signals_of(logits, classes).map(lambda values: frozen(values.astype(dtype)))
+
+    population = bank_signals(strangers, np.zeros((n_models, len(strangers)), dtype=bool))
+    return Bank(frozen(members), bank_signals(labels, members), population, frozen(labels))
+
+
+def frozen(values: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    """The array, read-only from now on."""
+    values.flags.writeable = False
+    return values
+
+
+def uneven_observation(seed: int, n_queries: int = 2) -> Observation:
+    """A planted leak seen with unequal numbers of references: 2 to 7 of 9 IN; float64."""
+    bank = draw_bank(seed, LEAK, 10, 40, n_queries, np.float64)
+    seen = bank.observe(0, np.arange(1, 10))
+    rng = np.random.default_rng(seed)
+    order = rng.permuted(np.tile(np.arange(9)[:, None], (1, 40)), axis=0)
+    in_reference = order < rng.integers(2, 8, size=40)
+    return Observation(
+        seen.target, seen.reference, in_reference, seen.labels, seen.population, seen.population_reference
+    )
+
+
+def planted_loss(target: npt.ArrayLike, references: npt.ArrayLike, n_in: int, dtype: type = np.float64) -> Observation:
+    """Observation in which example n has loss ``target[n]`` and reference r has loss ``references[r]`` everywhere.
+
+    The first ``n_in`` references are IN for all; The strangers have losses ``STRANGERS`` under the target.
+    """
+
+    def signals(loss: Array) -> Signals:
+        logit = -loss - np.log(-np.expm1(-loss))  # log(p / (1 - p)) for p = exp(-loss)
+        one = {"loss": loss, "rescaled_logit": logit, "margin": logit, "entropy": loss, "modified_entropy": loss}
+        return Signals(**{kind: values.astype(dtype) for kind, values in one.items()}, correct=(loss < 0.7) * dtype(1))
+
+    loss, of_reference = np.asarray(target, float)[:, None], np.asarray(references, float)[:, None, None]
+    n, r = len(loss), len(of_reference)
+    return Observation(
+        target=signals(loss),
+        reference=signals(np.broadcast_to(of_reference, (r, n, 1))),
+        in_reference=np.repeat(np.arange(r)[:, None] < n_in, n, axis=1),
+        labels=np.zeros(n, dtype=np.int64),
+        population=signals(STRANGERS[:, None]),
+        population_reference=signals(np.broadcast_to(of_reference, (r, len(STRANGERS), 1))),
+    )

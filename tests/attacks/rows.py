@@ -1,0 +1,75 @@
+"""The table of attacks under test: settings, what the planted leak must yield, the slow formula, nonsense to refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from membrane.attacks import ATTACKS, Attack
+from tests.attacks import slow
+from tests.attacks.slow import Slow
+
+NO_SPREAD: tuple[Mapping[str, Any], ...] = (
+    {"variance": "median"},
+    {"min_std": 0.0},
+    {"min_std": -1.0},
+    {"min_std": np.nan},
+    {"min_std": np.inf},
+)
+NO_RATIO: tuple[Mapping[str, Any], ...] = (
+    {"gamma": 0.0},
+    {"gamma": -1.0},
+    {"gamma": np.nan},
+    {"gamma": np.inf},
+    {"a": -0.1},
+    {"a": 1.1},
+    {"a": np.nan},
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One attack under test.
+
+    Args:
+        name: In the catalogue.
+        slow: The same by loops.
+        settings: Where they are not the defaults.
+        floor: AUC that the planted leak must yield with 3 IN and 3 OUT references.
+        nonsense: Settings that it must refuse.
+    """
+
+    name: str
+    slow: Slow
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    floor: float = 0.9
+    nonsense: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def attack(self) -> Attack:
+        """The attack that the row describes."""
+        return ATTACKS.make({"name": self.name, **self.settings})
+
+    def __str__(self) -> str:
+        return "-".join([self.name, *(f"{key}={value}" for key, value in self.settings.items())])
+
+
+ATTACK_ROWS = (
+    Row("loss", slow.loss),
+    Row("reference", slow.interpolated_share, nonsense=({"smoothing": "cubic"},)),
+    # With n + 1 = 4 distinct scores a quarter of the non-members tie with the surest member.
+    Row("reference", slow.share, {"smoothing": "none"}, floor=0.8),
+    Row("lira_offline", slow.lira_offline(pooled=True), floor=0.95, nonsense=NO_SPREAD),
+    Row("lira_offline", slow.lira_offline(pooled=False), {"variance": "per_example"}),
+    Row("lira", slow.lira(pooled=True), floor=0.95, nonsense=NO_SPREAD),
+    Row("lira", slow.lira(pooled=False), {"variance": "per_example"}),
+    Row("midpoint", slow.midpoint, floor=0.95),
+    Row("rmia_offline", slow.rmia(online=False), nonsense=NO_RATIO),
+    # At a = 1 the ratio of an easy example stays near 1 however surely it was learnt.
+    Row("rmia_offline", slow.rmia(online=False, gamma=2.0, a=1.0), {"gamma": 2.0, "a": 1.0}, floor=0.8),
+    Row("rmia", slow.rmia(online=True), nonsense=NO_RATIO),
+    Row("rmia", slow.rmia(online=True, gamma=0.5, a=0.0), {"gamma": 0.5, "a": 0.0}),
+)
