@@ -1,0 +1,37 @@
+"""membrane: locate membership risk in neural networks, protect models against it, audit what they leak.
+
+Three verbs: ``locate`` which regions of a network carry risk and which carry generalization, ``protect`` a
+model, ``audit`` what a training pipeline leaks. Everything else is in the rooms below.
+"""
+
+from membrane.core.errors import MembraneError
+from membrane.core.version import __version__
+from membrane.data import Digits, Examples, Parquet, Splits, from_arrays, from_dataset
+from membrane.pptp import PPTP, Budget, Plan, Protected, RiskMap, Stretch
+from membrane.regions import Trail
+from membrane.training import Recipe
+from membrane.verbs import Audit, audit, audit_model, locate, protect
+
+__all__ = [
+    "PPTP",
+    "Audit",
+    "Budget",
+    "Digits",
+    "Examples",
+    "MembraneError",
+    "Parquet",
+    "Plan",
+    "Protected",
+    "Recipe",
+    "RiskMap",
+    "Splits",
+    "Stretch",
+    "Trail",
+    "__version__",
+    "audit",
+    "audit_model",
+    "from_arrays",
+    "from_dataset",
+    "locate",
+    "protect",
+]
