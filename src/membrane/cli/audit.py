@@ -1,0 +1,68 @@
+"""``membrane audit``: train reference models through every pipeline of a run, attack them, write the report."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from membrane.cli.command import Command
+from membrane.cli.config import Run, read_run
+from membrane.cli.preflight import examine
+from membrane.cli.progress import Bar
+from membrane.cli.text import duration, wrapped
+from membrane.core.store import write_json
+from membrane.verbs import Audit, audit
+from membrane.verbs.results import versions
+
+FORMAT = "membrane audit run 1"
+
+
+def _add(parser: ArgumentParser) -> None:
+    parser.add_argument("file", help="the run file")
+    parser.add_argument("--out", required=True, help="run folder; a stopped audit goes on where it was")
+    parser.add_argument("--references", type=int, help="models for each defense, instead of the file's number")
+    parser.add_argument("--seed", type=int, help="instead of the file's")
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+
+
+def _run(args: Namespace) -> int:
+    start = time.monotonic()
+    run = _with(read_run(args.file), args.references, args.seed)
+    flight = examine(run)
+    out = Path(args.out)
+    write_json(out / "audit.json", {"format": FORMAT, "settings": run.plain(), "versions": versions()})
+    try:
+        with Bar(args.quiet) as bar:
+            audit(
+                run.trains, flight.task, attacks=flight.attacks, out=out, seed=run.seed, title=run.title, progress=bar
+            )
+    except KeyboardInterrupt:
+        kept = f"stopped. Finished models are kept in {out / 'store'}; the same command goes on from there."
+        raise KeyboardInterrupt(kept) from None
+    show(out, time.monotonic() - start)
+    return 0
+
+
+def show(out: Path, seconds: float) -> None:
+    """Write the report of a finished audit and print verdict, path and time."""
+    done = Audit.load(out)  # from the file, so that `membrane report` gives the same page
+    page = done.to_html(out / "report.html")
+    for sentence in done.verdict:
+        print(wrapped(sentence))
+    print(f"\nReport: {page} (figures beside it, numbers in {out / 'results.json'}); {duration(seconds)}.")
+
+
+def _with(run: Run, references: int | None, seed: int | None) -> Run:
+    sizes = run.sizes if references is None else dataclasses.replace(run.sizes, references=references)
+    return dataclasses.replace(run, sizes=sizes, seed=run.seed if seed is None else seed)
+
+
+COMMAND = Command(
+    "audit",
+    "measure what a run's models leak: train, attack, report",
+    "membrane audit run.toml --out runs/a --references 32",
+    _add,
+    _run,
+)

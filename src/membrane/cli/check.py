@@ -1,0 +1,104 @@
+"""``membrane check``: everything that can be known before work starts."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+
+import torch
+
+from membrane.cli.command import Command
+from membrane.cli.config import Run, read_run
+from membrane.cli.cost import disk_bytes, estimate_seconds, missing_trials, non_member_trials, trainings
+from membrane.cli.preflight import Preflight, examine
+from membrane.cli.text import duration, size, wrapped
+from membrane.data import Task
+from membrane.training import Recipe
+
+_WIDTH = 9
+
+
+def _add(parser: ArgumentParser) -> None:
+    parser.add_argument("file", help="the run file")
+
+
+def _run(args: Namespace) -> int:
+    flight = examine(read_run(args.file))
+    print(f"{args.file}: nothing is wrong that can be known before training.\n")
+    for line in _lines(flight):
+        print(line, flush=True)
+    print(f"\nNext: membrane audit {args.file} --out runs/a")
+    return 0
+
+
+def _lines(flight: Preflight) -> Iterator[str]:
+    run, task = flight.run, flight.task
+    yield _line("data", _data(task))
+    yield _line("attacks", ", ".join(attack.name for attack in flight.attacks) + ".")
+    for name, trials in non_member_trials(task).items():
+        yield _line("rates", _rates(name, trials, len(task.membership)))
+    yield _line("models", _models(run, task))
+    free = shutil.disk_usage(".").free
+    about = disk_bytes(run, task)
+    tight = "" if about < free else " THAT IS TOO LITTLE."
+    unknown = " and what your function writes" if run.recipe is None else ""
+    yield _line("disk", f"about {size(about)}{unknown} in the run folder; {size(free)} are free here.{tight}")
+    yield _line("time", _time(run, task))
+
+
+def _line(head: str, text: str) -> str:
+    return wrapped(f"{head:<{_WIDTH}}{text}", "  ").replace("\n    ", "\n  " + " " * _WIDTH)
+
+
+def _data(task: Task) -> str:
+    holdout = f"{len(task.holdout):,} set aside to choose on" if task.has_holdout else "nothing set aside to choose on"
+    return (
+        f"{task.pool.source}: a pool of {len(task.pool):,} with {len(task.canaries):,} canaries, {holdout}, "
+        f"{len(task.test):,} to test on. Each model trains on {int(task.membership[0].sum()):,}."
+    )
+
+
+def _rates(name: str, n_trials: int, n_models: int) -> str:
+    """Which true-positive rates the report will show, and what the others would need."""
+    answers = missing_trials(n_trials)
+    shown = [f"{100 * fpr:g} %" for fpr, needed in answers.items() if not needed]
+    per_model = n_trials / n_models
+    refused = [
+        f"At {100 * fpr:g} % it will be refused: that needs {needed:,}, so {2 * math.ceil(needed / per_model / 2):,} "
+        f"references or a larger slice."
+        for fpr, needed in answers.items()
+        if needed
+    ]
+    readable = f"TPR will be shown at {', '.join(shown)} FPR." if shown else "no TPR will be shown."
+    return " ".join([f"{name}: {n_trials:,} non-member trials; {readable}", *refused])
+
+
+def _models(run: Run, task: Task) -> str:
+    n_models = len(task.membership)
+    different = trainings(run)
+    if not different:
+        return f"{n_models} calls of {run.train}."
+    parts = [f"{' + '.join(labels)} ({_epochs(recipe)} epochs)" for labels, recipe in different.items()]
+    return f"{n_models * len(different)} trainings, {n_models} for each of: {'; '.join(parts)}."
+
+
+def _epochs(recipe: Recipe) -> int:
+    return recipe.defense.adapt(recipe).epochs
+
+
+def _time(run: Run, task: Task) -> str:
+    if run.recipe is None:
+        return f"unknown: only {run.train} knows how long it takes."
+    seconds = estimate_seconds(run, task)
+    if seconds is None:
+        return "unknown: the first batches diverged, so lr may be too high."
+    threads = torch.get_num_threads()
+    plural = "" if threads == 1 else "s"
+    return f"about {duration(seconds)} on {threads} thread{plural}, from a few batches trained here; more if busy."
+
+
+COMMAND = Command(
+    "check", "list what is wrong with a run file, what it resolves and costs", "membrane check run.toml", _add, _run
+)

@@ -1,0 +1,97 @@
+"""``membrane list``: what there is to name in a run file, with settings, defaults and sources."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import re
+from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping
+from typing import Any
+
+from membrane.attacks import ATTACKS
+from membrane.cli.command import Command
+from membrane.cli.text import wrapped
+from membrane.core.catalogue import Catalogue
+from membrane.core.settings import to_plain
+from membrane.data import SOURCES
+from membrane.models import MODELS
+from membrane.pptp import DEFENSES
+
+CATALOGUES: Mapping[str, Catalogue[Any]] = {
+    "attacks": ATTACKS,
+    "defenses": DEFENSES,
+    "models": MODELS,
+    "data": SOURCES,
+}
+_NEEDS = {
+    "min_in_models": "IN references per example",
+    "min_out_models": "OUT references per example",
+    "min_population": "population examples",
+}
+
+
+def entries(catalogue: Catalogue[Any]) -> list[dict[str, Any]]:
+    """JSON-ready facts about everything in a catalogue: name, what, settings, source, needs."""
+    return [_entry(name, catalogue.entry(name)) for name in catalogue]
+
+
+def _entry(name: str, cls: type[Any]) -> dict[str, Any]:
+    text = (inspect.getdoc(cls) or "").replace("``", "")
+    told = _told(text)
+    facts: dict[str, Any] = {"name": name, "what": text.split("\n\n")[0].replace("\n", " ")}
+    facts["settings"] = [_setting(one, told.get(one.name, "")) for one in dataclasses.fields(cls)]
+    for key in ("source", "threat_model", "strength"):
+        if getattr(cls, key, None) is not None:
+            facts[key] = getattr(cls, key)
+    needs = {words: getattr(cls, key) for key, words in _NEEDS.items() if getattr(cls, key, 0)}
+    return facts | ({"needs": needs} if needs else {})
+
+
+def _setting(field: dataclasses.Field[Any], what: str) -> dict[str, Any]:
+    facts: dict[str, Any] = {"name": field.name, "what": what, "required": False}
+    if field.default is not dataclasses.MISSING:
+        return facts | {"default": to_plain(field.default)}
+    if field.default_factory is not dataclasses.MISSING:
+        return facts | {"default": to_plain(field.default_factory())}
+    return facts | {"required": True}
+
+
+def _told(text: str) -> dict[str, str]:
+    """What a class's docstring says about each of its settings."""
+    section = re.search(r"^Args:\n((?:    .*\n?|\n)+)", text, re.MULTILINE)
+    if section is None:
+        return {}
+    parts = re.split(r"^    (\w+): ", section[1], flags=re.MULTILINE)[1:]
+    return {name: " ".join(what.split()) for name, what in zip(parts[::2], parts[1::2], strict=True)}
+
+
+def _add(parser: ArgumentParser) -> None:
+    parser.add_argument("kind", choices=tuple(CATALOGUES), help="what to list")
+    parser.add_argument("--json", action="store_true", help="as JSON")
+
+
+def _run(args: Namespace) -> int:
+    found = entries(CATALOGUES[args.kind])
+    if args.json:
+        print(json.dumps(found, indent=1))
+        return 0
+    print("\n\n".join(_shown(one) for one in found))
+    return 0
+
+
+def _shown(entry: Mapping[str, Any]) -> str:
+    lines = [wrapped(f"{entry['name']}: {entry['what']}")]
+    for one in entry["settings"]:
+        value = "must be given" if one["required"] else json.dumps(one["default"])
+        lines.append(wrapped(f"{one['name']} ({value}): {one['what']}", "    "))
+    if "needs" in entry:
+        needs = ", ".join(f"{n} {words}" for words, n in entry["needs"].items())
+        lines.append(wrapped(f"needs {needs}", "    "))
+    if "source" in entry:
+        lines.append(wrapped(f"source: {entry['source']}", "    "))
+    return "\n".join(lines)
+
+
+COMMAND = Command("list", "list attacks, defenses, models or data", "membrane list attacks --json", _add, _run)

@@ -1,0 +1,118 @@
+"""``membrane locate``: which region of a released model's training carries what."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from membrane.cli.command import Command
+from membrane.cli.config import Run, run_from
+from membrane.cli.progress import Bar
+from membrane.cli.protect import FORMAT, whole_pool
+from membrane.cli.text import table, wrapped
+from membrane.core.errors import DataError, SettingError, StoreError
+from membrane.core.generators import torch_generator
+from membrane.core.store import read_json, read_tensors, write_json
+from membrane.data import Task
+from membrane.pptp import RiskMap
+from membrane.pptp.risk_map import RegionRisk, Spread
+from membrane.regions import Trail, load_state
+from membrane.verbs import locate
+
+
+def _add(parser: ArgumentParser) -> None:
+    parser.add_argument("folder", help="run folder of `membrane protect`")
+    parser.add_argument(
+        "--window", nargs=2, type=int, metavar=("FIRST", "LAST"), help="early epochs to move regions to"
+    )
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+
+
+def _run(args: Namespace) -> int:
+    folder = Path(args.folder)
+    run, task = _read(folder)
+    trail = _trail(folder)
+    model = _model(folder, run, task)
+    if not task.has_holdout:
+        raise SettingError("locating compares members with a holdout, and this run has none. Set audit.holdout to 500.")
+    window = tuple(args.window) if args.window else None
+    with Bar(args.quiet) as bar:
+        found = locate(model, trail, task.members(0), task.holdout, window=window, seed=run.seed, progress=bar)
+    write_json(folder / "risk_map.json", found.plain())
+    print(shown(found))
+    print(f"\nWrote {folder / 'risk_map.json'}.")
+    return 0
+
+
+def _read(folder: Path) -> tuple[Run, Task]:
+    if not (folder / "run.json").is_file():
+        raise StoreError(f"{folder} holds no run.json. `membrane protect run.toml --out {folder}` writes one.")
+    facts = read_json(folder / "run.json")
+    if not isinstance(facts, dict) or facts.get("format") != FORMAT or not isinstance(facts.get("settings"), dict):
+        raise StoreError(f"{folder / 'run.json'} is not a run of `membrane protect`; it is damaged or not ours.")
+    run = run_from(facts["settings"], folder)
+    task = whole_pool(run)
+    if task.checksum() != facts.get("data"):
+        raise DataError("the data changed since this model was trained, so its members are not known any more.")
+    return run, task
+
+
+def _trail(folder: Path) -> Trail:
+    if not (folder / "trail").is_dir():
+        raise StoreError(
+            f"{folder / 'trail'} is gone, and with it the training history that locating needs. Run `membrane protect` "
+            "again without --delete-trail, into another folder."
+        )
+    return Trail.load(folder / "trail")
+
+
+def _model(folder: Path, run: Run, task: Task) -> nn.Module:
+    """The model as trained, before its release."""
+    if run.recipe is None:
+        raise StoreError(f"{folder / 'run.json'} names no model; it is damaged.")
+    model = run.recipe.model.build(task.members(0), torch_generator(0))
+    load_state(model, read_tensors(folder / "trail" / "final.safetensors"))
+    return model.eval()
+
+
+def shown(found: RiskMap) -> str:
+    """The risk map as a table for the terminal, regions in running order."""
+    first, last = found.window
+    head = (
+        f"Each region alone moved from the end of training to its mean over epochs {first} to {last}. Unedited: "
+        f"members told from the holdout in {found.leakage:.1%} of pairs ({found.n_members:,} members, "
+        f"{found.n_holdout:,} holdout examples; 50 % is guessing), holdout accuracy {found.accuracy:.1%}. In points:"
+    )
+    columns = ["region", "parameters", "leakage falls", "95 % interval", "if chance", "random channels", "accuracy"]
+    rows = [_row(region) for region in found.regions]
+    flags = [f"{region.name}: {flag}" for region in found.regions for flag in region.flags] + list(found.flags)
+    return "\n".join([wrapped(head), "", table([columns, *rows]), *(wrapped(flag, "  ! ") for flag in flags)])
+
+
+def _row(region: RegionRisk) -> list[str]:
+    control: Any = (region.random_channels or {}).get("leakage_drop")
+    return [
+        region.name,
+        f"{region.n_parameters:,} ({region.share:.0%})",
+        _points(region.leakage_drop.value),
+        _interval(region.leakage_drop),
+        _interval(region.null),
+        "-" if control is None else _points(control),
+        _points(region.accuracy_change.value),
+    ]
+
+
+def _points(value: float) -> str:
+    return f"{100 * value:+.1f}"
+
+
+def _interval(spread: Spread) -> str:
+    return f"{_points(spread.low)} to {_points(spread.high)}"
+
+
+COMMAND = Command(
+    "locate", "show which region of a protected model's training carries what", "membrane locate runs/a", _add, _run
+)
