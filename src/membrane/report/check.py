@@ -1,0 +1,150 @@
+"""Is this a results file of ours, and whole? Asked once, at the edge; the rest of the room trusts the answer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from membrane.core.errors import StoreError, raise_all
+
+FORMAT = "membrane results 1"
+
+# A dict names what must be there ("?" = may be missing or null); a one-element list, what each item is; "*", any key.
+_SPREAD = {"value": "number?", "low?": "number", "high?": "number"}
+_RATE = {"value": "number?", "n": "int", "low?": "number", "high?": "number", "level?": "number"}
+_ASKED = {"fpr": "number", "refused?": "text", **{f"{name}?": "number" for name in ("value", "n", "low", "high")}}
+_ATTACK = {"auc": _SPREAD, "tpr?": [_ASKED]}
+_ROC = {"fpr": ["number"], "tpr": ["number"]}
+_SLICE = {"n_members": "int", "n_non_members": "int", "strongest": "text", "attacks": {"*": {**_ATTACK, "roc?": _ROC}}}
+_EXPOSED = {"index": "int", "label": "text", "slice": "text", "caught": "number?", "n_targets": "int"}
+_PLAN = {
+    "applied": "yes/no",
+    "reason?": "text",
+    "stretches": [{"region": "text", "first": "int", "last": "int", "keep": "number"}],
+    "accuracy_change?": _SPREAD,
+    "leakage_after?": _SPREAD,
+}
+_SET = {"regions": ["text"], "leakage_drop": _SPREAD, "accuracy_change": _SPREAD}
+_REGION = {
+    "name": "text",
+    "n_parameters": "int",
+    "share": "number?",
+    "displacement": "number?",
+    "leakage_drop": _SPREAD,
+    "accuracy_change": _SPREAD,
+    "null?": _SPREAD,
+    "random_channels?": {"leakage_drop": "number?", "accuracy_change": "number?"},
+    "flags?": ["text"],
+}
+_MAP = {"method": "text", "regions": [_REGION], "window?": ["int"], "flags?": ["text"], "sets?": [_SET]}
+_ENTRY = {
+    "label": "text",
+    "defense?": {},
+    "accuracy": {"test": _RATE, "train?": _RATE, "gap?": "number"},
+    "slices": {"*": _SLICE},
+    "exposed?": [_EXPOSED],
+    "plan?": _PLAN,
+    "plans_agreement?": {"text": "text"},
+    "risk_map?": _MAP,
+    "seconds?": {},
+}
+_RESULTS = {
+    "format": "text",
+    "title": "text",
+    "created?": "text",
+    "settings?": {},
+    "versions?": {"*": "text"},
+    "task": {"source": "text", "pool": "int", "n_models": "int", "canaries?": "int", "classes?": ["text"]},
+    "baseline?": "text",
+    "entries": [_ENTRY],
+    "attacks?": [{"name": "text", "what?": "text", "source?": "text", "threat_model?": "text"}],
+    "comparisons?": [{"ours": "text", "theirs": "text", "difference": _SPREAD, "accuracy?": "number", "text?": "text"}],
+    "limits?": ["text"],
+}
+_KINDS: dict[str, tuple[type, ...]] = {"number": (int, float), "int": (int,), "text": (str,), "yes/no": (bool,)}
+
+
+def check_results(results: Any) -> None:  # noqa: ANN401 -- whatever a file held
+    """Nothing, if ``results`` can be reported.
+
+    Raises:
+        StoreError: If it is not a results dictionary of this format, or parts are missing or of the wrong kind; the
+            message lists all of them by their path.
+    """
+    if not isinstance(results, Mapping) or results.get("format") != FORMAT:
+        came = results.get("format", "no format at all") if isinstance(results, Mapping) else type(results).__name__
+        raise StoreError(
+            f"this is not a results file: format is {came!r}, not {FORMAT!r}. `membrane audit` writes one."
+        )
+    raise_all([f"results: {mistake}" for mistake in _mistakes(results, _RESULTS, "")], StoreError)
+    raise_all([f"results: {mistake}" for mistake in _contradictions(results)], StoreError)
+
+
+def _mistakes(value: Any, shape: Any, path: str) -> Iterator[str]:  # noqa: ANN401 -- any JSON value
+    if isinstance(shape, str):
+        yield from _leaf(value, shape, path)
+    elif isinstance(shape, list):
+        if not isinstance(value, list | tuple):
+            yield f"{path} is {_kind(value)}; it must be a list."
+            return
+        for i, item in enumerate(value):
+            yield from _mistakes(item, shape[0], f"{path}[{i}]")
+    elif not isinstance(value, Mapping):
+        yield f"{path} is {_kind(value)}; it must be a table of named values."
+    else:
+        yield from _parts(value, shape, path)
+
+
+def _parts(value: Mapping[str, Any], shape: Mapping[str, Any], path: str) -> Iterator[str]:
+    names = value if "*" in shape else shape
+    for name in names:
+        key, inner = name.removesuffix("?"), shape.get("*", shape.get(name))
+        where = f"{path}.{key}" if path else key
+        if name.endswith("?") and "*" not in shape and value.get(key) is None:
+            continue
+        if key in value or "*" in shape:
+            yield from _mistakes(value[name if "*" in shape else key], inner, where)
+        else:
+            yield f"{where} is missing."
+
+
+def _leaf(value: Any, kind: str, path: str) -> Iterator[str]:  # noqa: ANN401 -- any JSON value
+    if value is None and kind.endswith("?"):
+        return
+    wanted = kind.removesuffix("?")
+    if not isinstance(value, _KINDS[wanted]) or (isinstance(value, bool) and wanted != "yes/no"):
+        yield f"{path} is {_kind(value)}; it must be {wanted}."
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield f"{path} is {value}; JSON has no such number, write null."
+
+
+def _kind(value: Any) -> str:  # noqa: ANN401 -- any JSON value
+    return "null" if value is None else f"{type(value).__name__} {str(value)[:40]!r}"
+
+
+def _contradictions(results: Mapping[str, Any]) -> Iterator[str]:
+    labels = [entry["label"] for entry in results["entries"]]
+    if not labels:
+        yield "entries is empty; there is nothing to report."
+    if len(set(labels)) != len(labels):
+        yield f"entries share a label: {', '.join(labels)}. Each needs its own."
+    if results.get("baseline") is not None and results["baseline"] not in labels:
+        yield f"baseline is {results['baseline']!r}; the entries are {', '.join(labels)}."
+    for i, entry in enumerate(results["entries"]):
+        if not entry["slices"]:
+            yield f"entries[{i}].slices is empty; there is no audit to report."
+        for name, part in entry["slices"].items():
+            yield from _slice_contradictions(part, f"entries[{i}].slices.{name}")
+
+
+def _slice_contradictions(part: Mapping[str, Any], path: str) -> Iterator[str]:
+    if part["strongest"] not in part["attacks"]:
+        yield f"{path}.strongest is {part['strongest']!r}; its attacks are {', '.join(part['attacks']) or 'none'}."
+    for name, attack in part["attacks"].items():
+        curve = attack.get("roc")
+        if curve and len(curve["fpr"]) != len(curve["tpr"]):
+            yield f"{path}.attacks.{name}.roc has {len(curve['fpr'])} fpr and {len(curve['tpr'])} tpr; need equal many."
+        for one in attack.get("tpr") or ():
+            if one.get("refused") is None and (one.get("value") is None or one.get("n") is None):
+                yield f"{path}.attacks.{name}.tpr at {one['fpr']:g} has neither a value with n nor a refusal."

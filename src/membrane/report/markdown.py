@@ -1,0 +1,49 @@
+"""The results as Markdown: short enough for a review, complete enough to be checked."""
+
+from __future__ import annotations
+
+from membrane.report.access import Results
+from membrane.report.check import check_results
+from membrane.report.limits import limits
+from membrane.report.tables import Cell, Table, comparisons, defenses
+from membrane.report.verdict import verdict
+
+_SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\|*_`[]#~"} | {"<": "&lt;", ">": "&gt;", "\n": " ", "\r": " "})
+
+
+def to_markdown(results: Results) -> str:
+    """Title, verdict, the table of defenses with intervals and n, comparisons, limits.
+
+    Raises:
+        StoreError: If ``results`` is not a whole results dictionary.
+    """
+    check_results(results)
+    compared = comparisons(results)
+    blocks = [
+        f"## {_escape(results['title'])}",
+        "\n".join(f"- {_escape(sentence)}" for sentence in verdict(results)),
+        _table(defenses(results)),
+        _table(compared) if compared else "",
+        "What this does not show:\n\n" + "\n".join(f"- {_escape(sentence)}" for sentence in limits(results)),
+    ]
+    return "\n\n".join(filter(None, blocks)) + "\n"
+
+
+def _escape(text: str) -> str:
+    return text.translate(_SPECIAL)
+
+
+def _table(table: Table) -> str:
+    """A pipe table; columns of a group carry its name, cells their interval and n."""
+    rules = [":--" if cell.kind in ("head", "text") else "--:" for cell in table.rows[0]]
+    body = [[_cell(cell) for cell in row] for row in table.rows]
+    lines = [[_escape(one) for one in table.heads], rules, *body]
+    notes = "\n\n".join(f"({i}) {_escape(note)}" for i, note in enumerate(table.notes, 1))
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + (f"\n\n{notes}" if notes else "")
+
+
+def _cell(cell: Cell) -> str:
+    interval = f"[{cell.interval}]" if cell.interval else ""
+    sample = f"({cell.n})" if cell.n else ""
+    mark = f"({cell.mark})" if cell.mark else ""
+    return " ".join(filter(None, [_escape(cell.text) + mark, interval, sample]))
