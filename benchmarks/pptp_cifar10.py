@@ -1,0 +1,417 @@
+"""PPTP against its strongest simple competitors on CIFAR-10, every one attacked by an adaptive attacker.
+
+Setting: ResNet with BatchNorm, 0.31 M parameters, a pool of 10 000 images of which every model trains on a
+random half, 24 epochs of SGD, 8 models in complementary pairs, 250 mislabelled canaries in the pool. One
+undefended training per model serves undefended, early stopping, every window and every mix. Accuracy is
+also measured on models trained without canaries.
+
+Resumable at any moment, and several processes may share the work:
+
+    python benchmarks/pptp_cifar10.py train --share 0/2 &
+    python benchmarks/pptp_cifar10.py train --share 1/2
+    python benchmarks/pptp_cifar10.py report
+
+``report`` uses what has been trained so far, writes ``results/pptp_cifar10/`` and says what is missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from membrane.core.generators import numpy_generator, torch_generator
+from membrane.core.settings import to_plain
+from membrane.core.store import Store, write_bytes, write_json
+from membrane.core.values import Signals
+from membrane.data import Parquet, Splits, Task, make_task
+from membrane.defenses import EarlyStopping, RelaxLoss, ShortSchedule, WeightAveraging
+from membrane.metrics import CurvePoint, Interval, matched_accuracy_difference, matched_difference
+from membrane.models import ResNet
+from membrane.pptp import Budget, FrozenPlan, Plan, Probe, RegionWindow, Search, mix_response
+from membrane.training import Bank, Defense, Recipe, train_fleet, train_model
+from membrane.training.fleet import training_key
+from membrane.verbs.audit import choose_attacks
+from membrane.verbs.measure import Measurement, measure
+from membrane.verbs.observe import score_bank
+
+SEED = 0
+N_MODELS = 8
+POOL, HOLDOUT, TEST, CANARIES = 10_000, 2_000, 5_000, 250
+CLEAN_MODELS = 2  # trained without canaries, for accuracy alone
+MAX_CANDIDATES = 48  # plans measured for each model
+BUDGETS = (-0.01, 0.0, 0.01, 0.02, 0.04)
+RESAMPLES = 300
+LATE = ("stage3", "stage4")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One point of a curve: a method at one strength.
+
+    Args:
+        method: Points of one method are compared as one curve.
+        strength: What was varied, in words.
+        defense: Applied to every model alike; None if each model has its own plan.
+        budget: Of a plan chosen by each model for itself.
+    """
+
+    method: str
+    strength: str
+    defense: Defense | None
+    budget: float | None = None
+
+
+def load_task(path: Path, canaries: int) -> Task:
+    """Pool, holdout, test and membership; the same for every defense."""
+    train, test = Parquet(str(path)).load()
+    splits = Splits(train, test[:TEST])
+    return make_task(splits, n_models=N_MODELS, pool=POOL, holdout=HOLDOUT, canaries=canaries, seed=SEED)
+
+
+def recipe(*, augment: bool, defense: Defense | None = None) -> Recipe:
+    """The setting: 24 epochs, SGD 0.1, cosine; every epoch's sum is kept."""
+    return Recipe(model=ResNet(), epochs=24, augment=augment, keep=None, defense=defense or Defense())
+
+
+# (augmentation, canaries in the pool, training-time defense, models): each is trained once, most needed first
+TRAININGS: list[tuple[bool, int, Defense, int]] = [
+    (False, CANARIES, Defense(), N_MODELS),
+    (False, CANARIES, ShortSchedule(7), N_MODELS),
+    (False, CANARIES, ShortSchedule(10), N_MODELS),
+    (True, CANARIES, Defense(), N_MODELS),
+    (False, CANARIES, ShortSchedule(5), N_MODELS),
+    (True, CANARIES, ShortSchedule(16), N_MODELS),
+    (False, 0, Defense(), CLEAN_MODELS),
+    (True, 0, Defense(), CLEAN_MODELS),
+    (False, CANARIES, RelaxLoss(0.5), N_MODELS),
+    (False, CANARIES, RelaxLoss(1.0), N_MODELS),
+    (False, CANARIES, RelaxLoss(0.25), N_MODELS),
+    (True, CANARIES, ShortSchedule(12), N_MODELS),
+    (True, CANARIES, RelaxLoss(0.5), N_MODELS),
+    (True, CANARIES, RelaxLoss(1.0), N_MODELS),
+]
+
+
+def cells(*, augment: bool) -> Iterator[Cell]:
+    """Every point of every curve in one setting."""
+    stops = (8, 11, 14, 17, 20) if augment else (3, 4, 5, 6, 8)
+    late = ((6, 12), (8, 14), (10, 16), (12, 19), (12, 23)) if augment else ((1, 3), (2, 4), (2, 5), (3, 6), (3, 8))
+    wide = (*late, (16, 23)) if augment else (*late, (4, 9), (6, 12))
+    yield Cell("undefended", "", Defense())
+    yield Cell("undefended, recalibrated", "", RegionWindow((), *late[0], keep=1.0))
+    yield from (Cell("early stopping", f"epoch {e}", EarlyStopping(e)) for e in stops)
+    yield from (Cell("whole-network window", f"epochs {a}-{b}", WeightAveraging(a, b)) for a, b in wide)
+    yield from (Cell("late window", f"epochs {a}-{b}", RegionWindow(LATE, a, b)) for a, b in late)
+    yield from (
+        Cell("inverse window", f"epochs {a}-{b}", RegionWindow(LATE, a, b, where="inverse")) for a, b in late[1:4]
+    )
+    yield from (
+        Cell("random channels", f"epochs {a}-{b}", RegionWindow(LATE, a, b, where="random")) for a, b in late[:4]
+    )
+    yield from (
+        Cell(defense.name.replace("_", " "), f"{defense.strength} {getattr(defense, defense.strength or '')}", defense)
+        for augmented, canaries, defense, _ in TRAININGS
+        if augmented == augment and canaries and defense.strength
+    )
+    yield from (Cell("PPTP", f"drop {budget:g}", None, budget) for budget in BUDGETS)
+    yield from (Cell("PPTP, pilot plan", f"drop {budget:g}", None, budget) for budget in BUDGETS)
+
+
+def train(data: Path, store: Store, share: int, shares: int) -> None:
+    """This process's share of the models: train, then every edit that starts from it; finished ones are skipped."""
+    tasks = {canaries: load_task(data, canaries) for canaries in (CANARIES, 0)}
+    for augment, canaries, defense, n_models in TRAININGS:
+        for row in range(share, n_models, shares):
+            start = time.perf_counter()
+            train_model(recipe(augment=augment, defense=defense), tasks[canaries], store, SEED, row)
+            say(f"{defense} augment={augment} canaries={canaries} row {row}: {time.perf_counter() - start:.0f} s")
+            for cell in cells(augment=augment):
+                if (cell.defense or Defense()).trained_as() == defense.trained_as():
+                    bank_of(cell, tasks[canaries], store, augment=augment, rows=[row])
+            say(f"released row {row}: {time.perf_counter() - start:.0f} s")
+
+
+def say(text: str) -> None:
+    """Print with the time."""
+    print(f"{time.strftime('%X')} {text}", flush=True)
+
+
+def plans_of(task: Task, store: Store, row: int, *, augment: bool) -> dict[str, Any]:
+    """One model's choice for every budget: one search serves them all. Stored, so that it is searched once."""
+    base = recipe(augment=augment)
+    key = training_key(base, task, SEED, row)
+    if not store.has("plans", key):
+        trained = train_model(base, task, store, SEED, row)
+        probe = Probe(
+            trained.model, trained.trail, trained.members, trained.holdout, torch_generator(SEED, "probe", row)
+        )
+        controls = torch_generator(SEED, "controls", row) if row == 0 else None
+        risk_map, measured = mix_response(probe, numpy_generator(SEED, "locate", row), controls=controls)
+        search = Search(probe, risk_map.window, measured, MAX_CANDIDATES)
+        start = time.perf_counter()
+        search.run()
+        seconds = risk_map.seconds + time.perf_counter() - start
+        choices = {
+            f"{budget:g}": to_plain(search.choose(Budget(budget), numpy_generator(SEED, "choose", row)))
+            for budget in BUDGETS
+        }
+        facts = {"risk_map": risk_map.plain(), "choices": choices, "seconds": seconds, "train_seconds": trained.seconds}
+        store.save("plans", key, {}, facts)
+        say(f"plans of row {row}, augment={augment}: {seconds:.0f} s, training took {trained.seconds:.0f} s")
+    return store.facts("plans", key)
+
+
+def bank_of(cell: Cell, task: Task, store: Store, *, augment: bool, rows: Sequence[int]) -> Bank:
+    """Signals of all models under one cell's defense."""
+    base = recipe(augment=augment)
+    if cell.defense is not None:
+        return train_fleet(base.with_defense(cell.defense), task, store, SEED, rows=rows)
+    plans = []
+    for row in rows:
+        source = 0 if "pilot" in cell.method else row
+        choice = plans_of(task, store, source, augment=augment)["choices"][f"{cell.budget:g}"]
+        plans.append(Plan.from_plain(choice["plan"]))
+    banks = [
+        train_fleet(base.with_defense(FrozenPlan(plan)), task, store, SEED, rows=[row])
+        for row, plan in zip(rows, plans, strict=True)
+    ]
+    return Bank(
+        Signals.stack([bank.pool.map(lambda values: values[0]) for bank in banks]),
+        Signals.stack([bank.test.map(lambda values: values[0]) for bank in banks]),
+        tuple(bank.facts[0] for bank in banks),
+    )
+
+
+def is_trained(cell: Cell, task: Task, store: Store, *, augment: bool, n_models: int) -> bool:
+    """Whether all trainings that a cell needs have finished."""
+    defense = cell.defense or Defense()
+    full = recipe(augment=augment, defense=defense)
+    return all(store.has("training", training_key(full, task, SEED, row)) for row in range(n_models))
+
+
+@dataclass(frozen=True)
+class Point:
+    """A measured cell."""
+
+    cell: Cell
+    measured: Measurement
+    clean_accuracy: float | None
+
+    def curve_point(self, part: str = "population") -> CurvePoint:
+        """Test accuracy against the AUC of the strongest attack on a slice."""
+        attack = self.measured.strongest(part)
+        return CurvePoint(
+            self.cell.method,
+            self.cell.budget or 0.0,
+            float(self.measured.test_correct.mean()),
+            self.measured.auc(attack, part),
+            self.measured.accuracy_replicates,
+            self.measured.auc_replicates(attack, part),
+        )
+
+
+def measure_cells(data: Path, store: Store, *, augment: bool) -> tuple[list[Point], list[str], Task]:
+    """Attack every cell whose trainings are there; name those that are not."""
+    task, clean = load_task(data, CANARIES), load_task(data, 0)
+    attacks = choose_attacks(None, N_MODELS, TEST)
+    points, missing = [], []
+    for cell in cells(augment=augment):
+        if not is_trained(cell, task, store, augment=augment, n_models=N_MODELS):
+            missing.append(f"{cell.method} {cell.strength}".strip())
+            continue
+        bank = bank_of(cell, task, store, augment=augment, rows=range(N_MODELS))
+        scores = score_bank(bank, task.membership, task.pool.y.numpy(), attacks)
+        accuracy = None
+        if is_trained(cell, clean, store, augment=augment, n_models=CLEAN_MODELS):
+            clean_bank = bank_of(cell, clean, store, augment=augment, rows=range(CLEAN_MODELS))
+            accuracy = float(clean_bank.test.correct.mean())
+        points.append(Point(cell, measure(bank, scores, task, SEED, RESAMPLES), accuracy))
+        say(line(points[-1]))
+    return points, missing, task
+
+
+def line(point: Point) -> str:
+    """One point in words."""
+    measured = point.measured
+    attack = measured.strongest("population")
+    canary = measured.strongest("canaries")
+    return (
+        f"{point.cell.method} {point.cell.strength}: test {measured.test_correct.mean():.3f}, "
+        f"{attack} AUC {measured.auc(attack, 'population'):.3f}, "
+        f"canaries {canary} {measured.auc(canary, 'canaries'):.3f}"
+    )
+
+
+def row_of(point: Point, task: Task) -> dict[str, Any]:
+    """One row of the table, JSON-ready, every rate with its n and interval."""
+    plain = point.measured.plain(task)
+    parts = {}
+    for name, part in plain["slices"].items():
+        attacks = {attack: {"auc": one["auc"], "tpr": one["tpr"]} for attack, one in part["attacks"].items()}
+        parts[name] = part | {"attacks": attacks}
+    return {
+        "method": point.cell.method,
+        "strength": point.cell.strength,
+        "defense": to_plain(point.cell.defense)
+        if point.cell.defense
+        else {"name": "pptp", "budget": point.cell.budget},
+        "accuracy": plain["accuracy"],
+        "accuracy_without_canaries": point.clean_accuracy,
+        "slices": parts,
+    }
+
+
+def comparisons(points: Sequence[Point]) -> list[dict[str, Any]]:
+    """PPTP against every other method: leakage at matched accuracy, accuracy at matched leakage."""
+    curves: dict[str, list[CurvePoint]] = {}
+    for point in points:
+        curves.setdefault(point.cell.method, []).append(point.curve_point())
+    found = []
+    undefended = curves["undefended"][0].accuracy
+    for ours in (name for name in curves if name.startswith("PPTP")):
+        for theirs, curve in curves.items():
+            if theirs.startswith("PPTP"):
+                continue
+            for other in curve:
+                at = min(other.accuracy, max(point.accuracy for point in curves[ours]))
+                leak = matched_difference(curves[ours], curve, at, n_models=N_MODELS)
+                gain = matched_accuracy_difference(curves[ours], curve, other.leakage, n_models=N_MODELS)
+                found.append(
+                    {
+                        "ours": ours,
+                        "theirs": theirs,
+                        "accuracy": at,
+                        "undefended_accuracy": undefended,
+                        "less_auc_at_this_accuracy": plain_interval(leak),
+                        "leakage": other.leakage,
+                        "more_accuracy_at_this_leakage": plain_interval(gain),
+                    }
+                )
+    return found
+
+
+def plain_interval(interval: Interval) -> dict[str, Any]:
+    """JSON has no infinity and no NaN: they become null, and the note says why."""
+    plain = dataclasses.asdict(interval)
+    return {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in plain.items()}
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """Markdown table."""
+    names = ["method", "strength", "test acc", "without canaries", "train acc", "strongest attack"]
+    names += ["population AUC", "TPR@1 %", "canary AUC", "canary TPR@1 %"]
+    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
+    for row in rows:
+        population, canaries = row["slices"]["population"], row["slices"]["canaries"]
+        best, worst = (part["attacks"][part["strongest"]] for part in (population, canaries))
+        clean = row["accuracy_without_canaries"]
+        cells_ = [
+            row["method"],
+            row["strength"],
+            spread(row["accuracy"]["test"]),
+            "" if clean is None else f"{clean:.3f}",
+            f"{row['accuracy']['train']['value']:.3f}",
+            population["strongest"],
+            spread(best["auc"]),
+            spread(next(t for t in best["tpr"] if t["fpr"] == 0.01)),
+            spread(worst["auc"]),
+            spread(max((t for a in canaries["attacks"].values() for t in a["tpr"] if t["fpr"] == 0.01), key=caught)),
+        ]
+        lines.append("| " + " | ".join(cells_) + " |")
+    return "\n".join(lines)
+
+
+def caught(rate: dict[str, Any]) -> float:
+    """Value of a rate, -1 where it was refused."""
+    return float(rate.get("value", -1.0))
+
+
+def spread(value: dict[str, Any]) -> str:
+    """Value with its interval."""
+    return f"{value['value']:.3f} ({value['low']:.3f}–{value['high']:.3f})" if "value" in value else "not resolvable"
+
+
+def figure(points: Sequence[Point], path: Path, title: str) -> None:
+    """Accuracy against leakage, a curve for each method."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    curves: dict[str, list[CurvePoint]] = {}
+    for point in points:
+        curves.setdefault(point.cell.method, []).append(point.curve_point())
+    fig, axes = plt.subplots(figsize=(9, 6), layout="constrained")
+    for i, (method, curve) in enumerate(curves.items()):
+        ordered = sorted(curve, key=lambda point: point.leakage)
+        colour = plt.get_cmap("tab20")(2 * i % 20 + (2 * i // 20))
+        width, size = (2.5, 7) if method == "PPTP" else (1.0, 4)
+        x, y = [p.leakage for p in ordered], [p.accuracy for p in ordered]
+        axes.plot(x, y, "o-", color=colour, label=method, lw=width, ms=size)
+    axes.set(xlabel="AUC of the strongest attack, population (0.5 is guessing)", ylabel="test accuracy", title=title)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    fig.savefig(path, dpi=150)
+    plt.close(fig)
+
+
+def report(data: Path, store: Store, out: Path, *, augment: bool) -> None:
+    """Measure what is there and write JSON, table and figure."""
+    points, missing, task = measure_cells(data, store, augment=augment)
+    rows = [row_of(point, task) for point in points]
+    name = "augmented" if augment else "plain"
+    pilot = plans_of(task, store, 0, augment=augment)
+    costs = [plans_of(task, store, row, augment=augment) for row in range(N_MODELS)]
+    ratio = 1 + sum(one["seconds"] for one in costs) / sum(one["train_seconds"] for one in costs)
+    content = {
+        "setting": to_plain(recipe(augment=augment)),
+        "task": {"pool": POOL, "holdout": HOLDOUT, "test": TEST, "canaries": CANARIES, "models": N_MODELS},
+        "seed": SEED,
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "rows": rows,
+        "comparisons": comparisons(points),
+        "risk_map": pilot["risk_map"],
+        "choices": {str(row): one["choices"] for row, one in enumerate(costs)},
+        "cost_of_pptp": {"ratio_to_undefended_training": ratio, "candidates": MAX_CANDIDATES},
+        "missing": missing,
+    }
+    write_json(out / f"{name}.json", json.loads(json.dumps(content)))
+    write_bytes(out / f"{name}.md", (table(rows) + "\n").encode())
+    figure(points, out / f"{name}.png", f"CIFAR-10, small ResNet, {'flip + crop' if augment else 'no augmentation'}")
+    say(f"wrote {out / name}.json; missing: {', '.join(missing) or 'nothing'}")
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["train", "report", "all"], nargs="?", default="all")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data/cifar10.parquet"))
+    parser.add_argument("--store", type=Path, default=Path("runs/pptp_cifar10"))
+    parser.add_argument("--out", type=Path, default=Path("results/pptp_cifar10"))
+    parser.add_argument("--share", default="0/1", help="k/n: train only this process's share of the models")
+    parser.add_argument("--setting", choices=["plain", "augmented", "both"], default="both")
+    parser.add_argument("--threads", type=int, default=1, help="part of the store's keys")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    store = Store(arguments.store)
+    share, shares = map(int, arguments.share.split("/"))
+    if arguments.what in ("train", "all"):
+        train(arguments.data, store, share, shares)
+    if arguments.what in ("report", "all"):
+        for name, augment in (("plain", False), ("augmented", True)):
+            if arguments.setting in (name, "both"):
+                report(arguments.data, store, arguments.out, augment=augment)
+
+
+if __name__ == "__main__":
+    main()
