@@ -23,13 +23,13 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
 from membrane.core.generators import numpy_generator, torch_generator
-from membrane.core.settings import to_plain
+from membrane.core.settings import fingerprint, to_plain
 from membrane.core.store import Store, write_bytes, write_json
 from membrane.core.values import Signals
 from membrane.data import Parquet, Splits, Task, make_task
@@ -38,7 +38,7 @@ from membrane.metrics import CurvePoint, Interval, matched_accuracy_difference, 
 from membrane.models import ResNet
 from membrane.pptp import Budget, FrozenPlan, Plan, Probe, RegionWindow, Search, mix_response
 from membrane.training import Bank, Defense, Recipe, train_fleet, train_model
-from membrane.training.fleet import training_key
+from membrane.training.fleet import RELEASE_VERSION, release_key, training_key
 from membrane.verbs.audit import choose_attacks
 from membrane.verbs.measure import Measurement, measure
 from membrane.verbs.observe import score_bank
@@ -47,7 +47,7 @@ SEED = 0
 N_MODELS = 8
 POOL, HOLDOUT, TEST, CANARIES = 10_000, 2_000, 5_000, 250
 CLEAN_MODELS = 2  # trained without canaries, for accuracy alone
-MAX_CANDIDATES = 48  # plans measured for each model
+MAX_CANDIDATES = 27  # plans measured for each model besides those of locating
 BUDGETS = (-0.01, 0.0, 0.01, 0.02, 0.04)
 RESAMPLES = 300
 LATE = ("stage3", "stage4")
@@ -102,42 +102,46 @@ TRAININGS: list[tuple[bool, int, Defense, int]] = [
 
 
 def cells(*, augment: bool) -> Iterator[Cell]:
-    """Every point of every curve in one setting."""
+    """Every point of every curve in one setting, the most telling first."""
     stops = (8, 11, 14, 17, 20) if augment else (3, 4, 5, 6, 8)
     late = ((6, 12), (8, 14), (10, 16), (12, 19), (12, 23)) if augment else ((1, 3), (2, 4), (2, 5), (3, 6), (3, 8))
     wide = (*late, (16, 23)) if augment else (*late, (4, 9), (6, 12))
+    whole = "whole-network window"
     yield Cell("undefended", "", Defense())
-    yield Cell("undefended, recalibrated", "", RegionWindow((), *late[0], keep=1.0))
-    yield from (Cell("early stopping", f"epoch {e}", EarlyStopping(e)) for e in stops)
-    yield from (Cell("whole-network window", f"epochs {a}-{b}", WeightAveraging(a, b)) for a, b in wide)
+    yield from (Cell(whole, f"epochs {a}-{b}", WeightAveraging(a, b)) for a, b in wide)
+    yield from (Cell("PPTP", f"drop {budget:g}", None, budget) for budget in BUDGETS)
     yield from (Cell("late window", f"epochs {a}-{b}", RegionWindow(LATE, a, b)) for a, b in late)
-    yield from (
-        Cell("inverse window", f"epochs {a}-{b}", RegionWindow(LATE, a, b, where="inverse")) for a, b in late[1:4]
+    yield from (Cell("early stopping", f"epoch {e}", EarlyStopping(e)) for e in stops)
+    controls: tuple[tuple[Literal["inverse", "random"], str], ...] = (
+        ("inverse", "inverse window"),
+        ("random", "random channels"),
     )
-    yield from (
-        Cell("random channels", f"epochs {a}-{b}", RegionWindow(LATE, a, b, where="random")) for a, b in late[:4]
-    )
+    for where, name in controls:
+        for first, last in late[1:4]:
+            yield Cell(name, f"epochs {first}-{last}", RegionWindow(LATE, first, last, where=where))
     yield from (
         Cell(defense.name.replace("_", " "), f"{defense.strength} {getattr(defense, defense.strength or '')}", defense)
         for augmented, canaries, defense, _ in TRAININGS
         if augmented == augment and canaries and defense.strength
     )
-    yield from (Cell("PPTP", f"drop {budget:g}", None, budget) for budget in BUDGETS)
-    yield from (Cell("PPTP, pilot plan", f"drop {budget:g}", None, budget) for budget in BUDGETS)
+    yield from (Cell("PPTP, plan of model 0", f"drop {budget:g}", None, budget) for budget in BUDGETS)
+    yield Cell("undefended, recalibrated", "", RegionWindow((), *late[0], keep=1.0))
 
 
 def train(data: Path, store: Store, share: int, shares: int) -> None:
     """This process's share of the models: train, then every edit that starts from it; finished ones are skipped."""
     tasks = {canaries: load_task(data, canaries) for canaries in (CANARIES, 0)}
     for augment, canaries, defense, n_models in TRAININGS:
-        for row in range(share, n_models, shares):
+        rows = range(share, n_models, shares)
+        for row in rows:
             start = time.perf_counter()
             train_model(recipe(augment=augment, defense=defense), tasks[canaries], store, SEED, row)
             say(f"{defense} augment={augment} canaries={canaries} row {row}: {time.perf_counter() - start:.0f} s")
-            for cell in cells(augment=augment):
-                if (cell.defense or Defense()).trained_as() == defense.trained_as():
-                    bank_of(cell, tasks[canaries], store, augment=augment, rows=[row])
-            say(f"released row {row}: {time.perf_counter() - start:.0f} s")
+        for cell in cells(augment=augment):
+            if (cell.defense or Defense()).trained_as() == defense.trained_as():
+                start = time.perf_counter()
+                bank_of(cell, tasks[canaries], store, augment=augment, rows=rows)
+                say(f"{cell.method} {cell.strength}: {time.perf_counter() - start:.0f} s")
 
 
 def say(text: str) -> None:
@@ -145,12 +149,21 @@ def say(text: str) -> None:
     print(f"{time.strftime('%X')} {text}", flush=True)
 
 
+def plans_key(task: Task, row: int, *, augment: bool) -> str:
+    """Key of one model's choices: all that they depend on."""
+    training = training_key(recipe(augment=augment), task, SEED, row)
+    assert task.holdout is not None
+    holdout = task.holdout.checksum()
+    return fingerprint([training, holdout, RELEASE_VERSION, MAX_CANDIDATES, list(BUDGETS)])
+
+
 def plans_of(task: Task, store: Store, row: int, *, augment: bool) -> dict[str, Any]:
     """One model's choice for every budget: one search serves them all. Stored, so that it is searched once."""
     base = recipe(augment=augment)
-    key = training_key(base, task, SEED, row)
+    key = plans_key(task, row, augment=augment)
     if not store.has("plans", key):
         trained = train_model(base, task, store, SEED, row)
+        assert trained.holdout is not None
         probe = Probe(
             trained.model, trained.trail, trained.members, trained.holdout, torch_generator(SEED, "probe", row)
         )
@@ -177,7 +190,7 @@ def bank_of(cell: Cell, task: Task, store: Store, *, augment: bool, rows: Sequen
         return train_fleet(base.with_defense(cell.defense), task, store, SEED, rows=rows)
     plans = []
     for row in rows:
-        source = 0 if "pilot" in cell.method else row
+        source = 0 if "model 0" in cell.method else row
         choice = plans_of(task, store, source, augment=augment)["choices"][f"{cell.budget:g}"]
         plans.append(Plan.from_plain(choice["plan"]))
     banks = [
@@ -191,11 +204,22 @@ def bank_of(cell: Cell, task: Task, store: Store, *, augment: bool, rows: Sequen
     )
 
 
-def is_trained(cell: Cell, task: Task, store: Store, *, augment: bool, n_models: int) -> bool:
-    """Whether all trainings that a cell needs have finished."""
-    defense = cell.defense or Defense()
-    full = recipe(augment=augment, defense=defense)
-    return all(store.has("training", training_key(full, task, SEED, row)) for row in range(n_models))
+def is_released(cell: Cell, task: Task, store: Store, *, augment: bool, n_models: int) -> bool:
+    """Whether every model's signals under a cell's defense are there already."""
+    base = recipe(augment=augment)
+    for row in range(n_models):
+        defense = cell.defense
+        if defense is None:
+            key = plans_key(task, 0 if "model 0" in cell.method else row, augment=augment)
+            if not store.has("plans", key):
+                return False
+            choice = store.facts("plans", key)["choices"].get(f"{cell.budget:g}")
+            if choice is None:
+                return False
+            defense = FrozenPlan(Plan.from_plain(choice["plan"]))
+        if not store.has("release", release_key(base.with_defense(defense), task, SEED, row)):
+            return False
+    return True
 
 
 @dataclass(frozen=True)
@@ -220,18 +244,18 @@ class Point:
 
 
 def measure_cells(data: Path, store: Store, *, augment: bool) -> tuple[list[Point], list[str], Task]:
-    """Attack every cell whose trainings are there; name those that are not."""
+    """Attack every cell whose releases are all there; name those that are not."""
     task, clean = load_task(data, CANARIES), load_task(data, 0)
     attacks = choose_attacks(None, N_MODELS, TEST)
     points, missing = [], []
     for cell in cells(augment=augment):
-        if not is_trained(cell, task, store, augment=augment, n_models=N_MODELS):
+        if not is_released(cell, task, store, augment=augment, n_models=N_MODELS):
             missing.append(f"{cell.method} {cell.strength}".strip())
             continue
         bank = bank_of(cell, task, store, augment=augment, rows=range(N_MODELS))
         scores = score_bank(bank, task.membership, task.pool.y.numpy(), attacks)
         accuracy = None
-        if is_trained(cell, clean, store, augment=augment, n_models=CLEAN_MODELS):
+        if is_released(cell, clean, store, augment=augment, n_models=CLEAN_MODELS):
             clean_bank = bank_of(cell, clean, store, augment=augment, rows=range(CLEAN_MODELS))
             accuracy = float(clean_bank.test.correct.mean())
         points.append(Point(cell, measure(bank, scores, task, SEED, RESAMPLES), accuracy))
@@ -283,8 +307,8 @@ def comparisons(points: Sequence[Point]) -> list[dict[str, Any]]:
                 continue
             for other in curve:
                 at = min(other.accuracy, max(point.accuracy for point in curves[ours]))
-                leak = matched_difference(curves[ours], curve, at, n_models=N_MODELS)
-                gain = matched_accuracy_difference(curves[ours], curve, other.leakage, n_models=N_MODELS)
+                leak = matched_difference(curves[ours], curve, at, n_models=N_MODELS // 2)
+                gain = matched_accuracy_difference(curves[ours], curve, other.leakage, n_models=N_MODELS // 2)
                 found.append(
                     {
                         "ours": ours,

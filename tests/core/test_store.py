@@ -246,14 +246,35 @@ def largest_file(n_bytes: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@pytest.mark.parametrize("room", [0, 3_000, 100_000])
-def test_a_full_disk_is_an_error_that_leaves_the_store_whole(store: Store, room: int) -> None:
+@pytest.mark.parametrize("room", [0, 3_000, 50_000])
+@pytest.mark.parametrize("key", ["new", "key"])
+def test_a_full_disk_is_an_error_that_leaves_the_store_whole(store: Store, key: str, room: int) -> None:
     with largest_file(room), pytest.raises(StoreError, match=r"cannot write .*bytes\): File too large"):
-        jobs.save(store, "new", 2)
+        jobs.save(store, key, 2)
+    assert store.facts("numbers", "key")["number"] == 1
     assert list(store.keys("numbers")) == ["key"]
     assert not list(store.root.rglob("*.tmp"))
     jobs.check_whole(store, "key")
     assert store.verify() == []
+
+
+def test_an_old_file_stays_until_the_new_one_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, seen = tmp_path / "a.json", []
+    write_bytes(path, b"old")
+    with largest_file(10), pytest.raises(StoreError):
+        write_bytes(path, b"new" * 100)
+    assert path.read_bytes() == b"old"
+    real = os.fsync
+
+    def fsync(file: int) -> None:
+        seen.append(path.read_bytes())
+        real(file)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_bytes(path, b"new")
+    assert seen == [b"old"]
+    assert path.read_bytes() == b"new"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
 
 
 @pytest.mark.parametrize("kills", [8, pytest.param(60, marks=pytest.mark.slow)])

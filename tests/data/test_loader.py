@@ -87,6 +87,10 @@ def test_only_an_augmenting_loader_augments_and_it_keeps_labels() -> None:
 
 
 def test_inputs_are_scaled_pixels_or_features_as_they_are() -> None:
-    assert as_inputs(torch.tensor([0, 51, 255], dtype=torch.uint8)).tolist() == pytest.approx([0, 0.2, 1])
+    pixels = torch.tensor([0, 51, 255], dtype=torch.uint8).view(1, 1, 1, 3)
+    assert as_inputs(pixels).flatten().tolist() == pytest.approx([0, 0.2, 1])
+    assert as_inputs(torch.tensor([[0, 1]], dtype=torch.uint8)).tolist() == [
+        [0.0, 1.0]
+    ]  # binary features are no pixels
     features = torch.tensor([-3.0, 700.0])
     assert as_inputs(features) is features

@@ -93,7 +93,7 @@ def test_a_task_is_made_of_disjoint_parts_of_the_right_size() -> None:
     assert len(rows[0] | rows[1] | rows[2]) == 70
     assert made.membership.shape == (4, 40)
     assert len(made.canaries) == 5
-    assert made.has_holdout
+    assert made.holdout is not None
 
 
 def test_members_are_the_pool_rows_of_one_model_with_canary_labels() -> None:
@@ -129,8 +129,8 @@ def test_draws_are_pinned() -> None:
 
 def test_no_holdout_is_said_so() -> None:
     made = task(holdout=0)
-    assert not made.has_holdout
-    assert len(made.holdout) == 1
+    assert made.holdout is None
+    assert made.n_holdout == 0
 
 
 def test_too_little_data_is_refused_with_all_mistakes_at_once() -> None:

@@ -151,6 +151,11 @@ def test_models_that_return_something_else_are_refused(output: object, said: str
     assert model.training
 
 
+def test_a_model_for_other_inputs_is_refused() -> None:
+    with pytest.raises(ModelError, match=r"cannot take inputs of shape \(23, 1, 4, 4\)"):
+        signals_of(nn.Linear(7, 3), digits_like())
+
+
 def test_each_module_gets_its_own_mode_back_even_after_an_error() -> None:
     model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2), nn.Dropout())
     model.train()

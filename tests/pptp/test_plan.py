@@ -101,8 +101,13 @@ def test_what_would_fail_after_training_is_said_before(defense: Defense, words: 
 
 
 @pytest.mark.parametrize(
-    "settings", [{"max_accuracy_drop": 3.0}, {"max_candidates": 1}, {"max_accuracy_drop": float("nan")}]
+    "settings", [{"max_accuracy_drop": 3.0}, {"max_candidates": -1}, {"max_accuracy_drop": float("nan")}]
 )
 def test_nonsense_is_refused(settings: dict[str, float]) -> None:
     with pytest.raises(SettingError):
         PPTP(**settings)  # type: ignore[arg-type]
+
+
+def test_pptp_does_not_stand_on_what_acts_after_training_itself() -> None:
+    with pytest.raises(SettingError, match="training-time defense"):
+        PPTP(base=EarlyStopping(2))

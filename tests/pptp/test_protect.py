@@ -6,9 +6,12 @@ import pytest
 import torch
 
 from membrane.core import ReleaseError, SettingError
-from membrane.pptp import PPTP, Budget, Plan, Stretch, apply_plan, protect
+from membrane.core.generators import numpy_generator, torch_generator
+from membrane.models import logits_of
+from membrane.pptp import PPTP, Budget, Plan, Probe, Search, Stretch, apply_plan, mix_response, protect
 from membrane.regions import Trail
-from tests.small import RECIPE, trained
+from membrane.training import fit
+from tests.small import RECIPE, task, trained
 
 
 def fresh_trail() -> Trail:
@@ -83,3 +86,36 @@ def test_pptp_stands_on_a_training_time_defense() -> None:
         "upper": 1.0,
         "variant": "official",
     }
+
+
+def test_data_sorted_by_class_give_a_plan_as_good() -> None:
+    """Image folders come sorted: what is released must be what was measured, statistics included."""
+    one = trained()
+    members, holdout = (part[part.y.argsort(stable=True)] for part in (one.members, one.holdout))
+    result = protect(one.model, fresh_trail(), members, holdout, Budget(0.02), max_candidates=20, controls=False)
+    assert result.choice is not None
+    assert result.choice.applied
+    test = task().test
+    before, after = (float((logits_of(m, test).argmax(1) == test.y).float().mean()) for m in (one.model, result.model))
+    assert after >= before - 0.05
+
+
+def test_early_windows_and_shares_are_tried_however_many_regions_there_are() -> None:
+    generator = torch_generator(0)
+
+    one = trained()
+    probe = Probe(one.model, one.trail, one.members, one.holdout, generator)
+    risk_map, measured = mix_response(probe, numpy_generator(0))
+    search = Search(probe, risk_map.window, measured, max_candidates=5)
+    search.run()
+    assert len(search.measured) == len(measured) + 5
+
+
+def test_a_trail_of_another_training_is_refused() -> None:
+    """Mixing independently trained models is no protection, whatever their shapes."""
+    one, other = trained(), fit(RECIPE, trained().members, None, seed=2)
+    assert one.holdout is not None
+    with pytest.raises(SettingError, match="last snapshot saw other weights"):
+        protect(other.model, one.trail, one.members, one.holdout)
+    with pytest.raises(SettingError, match="another network"):
+        apply_plan(torch.nn.Linear(3, 3), fresh_trail(), one.members, Plan((Stretch("all", 1, 3),)))

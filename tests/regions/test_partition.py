@@ -56,7 +56,7 @@ def test_cutting_changes_nothing_in_the_model(net: Net) -> None:
 
 def test_hooks_and_modes_are_restored_after_an_error_too() -> None:
     model = deep(4)().train()
-    with pytest.raises(RuntimeError):
+    with pytest.raises(ModelError, match=r"cannot take inputs of shape \(2, 5\)"):
         partition(model, torch.zeros(2, 5))
     assert all(module.training for module in model.modules())
     assert not any(module._forward_pre_hooks for module in model.modules())

@@ -169,6 +169,8 @@ def variants(task: Task) -> dict[str, tuple[Recipe, Task, int, int]]:
 def test_the_training_key_changes_with_each_ingredient(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
     keys = {name: training_key(*arguments) for name, arguments in variants(task).items()}
     assert set(Recipe.__dataclass_fields__) <= keys.keys(), "each field of the recipe has a variant"
+    twins = dataclasses.replace(task, membership=np.repeat(task.membership[:1], 2, axis=0))
+    assert training_key(small_recipe(), twins, 0, 0) != training_key(small_recipe(), twins, 0, 1), "rows have own seeds"
     monkeypatch.setattr(fleet, "TRAINING_VERSION", 99)
     keys["version"] = training_key(small_recipe(), task, 0, 0)
     monkeypatch.undo()
@@ -395,9 +397,7 @@ def test_kills_cost_no_finished_model_and_change_no_bit(
     assert not list(tmp_path.rglob("*.tmp"))
 
 
-def test_kills_repeat_no_finished_call_of_a_function(
-    tmp_path: Path, task: Task, unkilled: tuple[Path, float]
-) -> None:
+def test_kills_repeat_no_finished_call_of_a_function(tmp_path: Path, task: Task, unkilled: tuple[Path, float]) -> None:
     root, log = tmp_path / "store", tmp_path / "log"
     log.touch()
     arguments = (root, log, 40)

@@ -53,7 +53,7 @@ def _line(head: str, text: str) -> str:
 
 
 def _data(task: Task) -> str:
-    holdout = f"{len(task.holdout):,} set aside to choose on" if task.has_holdout else "nothing set aside to choose on"
+    holdout = f"{task.n_holdout:,} set aside to choose on" if task.holdout else "nothing set aside to choose on"
     return (
         f"{task.pool.source}: a pool of {len(task.pool):,} with {len(task.canaries):,} canaries, {holdout}, "
         f"{len(task.test):,} to test on. Each model trains on {int(task.membership[0].sum()):,}."

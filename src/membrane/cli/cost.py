@@ -82,7 +82,7 @@ def estimate_seconds(run: Run, task: Task) -> float | None:
         if per_batch is None:
             return None
         n_batches = len(batches_of(torch.arange(n_members), recipe.batch_size))
-        forward = sum(_examples_to_choose(run.defenses[label], len(task.holdout)) for label in labels)
+        forward = sum(_examples_to_choose(run.defenses[label], task.n_holdout) for label in labels)
         total += per_batch * (n_batches * _epochs(recipe) + _FORWARD_SHARE * forward / recipe.batch_size)
     return total * len(task.membership) if different else None
 

@@ -36,7 +36,7 @@ def _run(args: Namespace) -> int:
     run, task = _read(folder)
     trail = _trail(folder)
     model = _model(folder, run, task)
-    if not task.has_holdout:
+    if task.holdout is None:
         raise SettingError("locating compares members with a holdout, and this run has none. Set audit.holdout to 500.")
     window = tuple(args.window) if args.window else None
     with Bar(args.quiet) as bar:

@@ -14,7 +14,7 @@ import os
 import shutil
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,18 +47,40 @@ def write_bytes(path: Path, content: bytes) -> None:
     Raises:
         StoreError: If the disk is full, read-only or otherwise refuses; what was there stays.
     """
-    draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with draft.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except OSError as problem:
-        with suppress(OSError):
-            draft.unlink()
-        raise StoreError(f"cannot write {path} ({len(content):,} bytes): {problem.strerror}.{_room(path)}") from problem
+    _put_in_place(_drafts({path: content}))
+
+
+def _drafts(files: Mapping[Path, bytes]) -> dict[Path, Path]:
+    """Whole new files by the path of what they shall replace; none is left behind if one cannot be written."""
+    drafts: dict[Path, Path] = {}
+    for path, content in files.items():
+        drafts[path] = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with drafts[path].open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as problem:
+            _discard(drafts.values())
+            size = f"{len(content):,} bytes"
+            raise StoreError(f"cannot write {path} ({size}): {problem.strerror}.{_room(path)}") from problem
+    return drafts
+
+
+def _put_in_place(drafts: Mapping[Path, Path]) -> None:
+    for path, draft in drafts.items():
+        try:
+            draft.replace(path)
+        except OSError as problem:
+            _discard(drafts.values())
+            raise StoreError(f"cannot write {path}: {problem.strerror}.{_room(path)}") from problem
+
+
+def _discard(paths: Iterable[Path]) -> None:
+    for path in paths:
+        with suppress(OSError):  # none there, or no right to
+            path.unlink()
 
 
 def _room(path: Path) -> str:
@@ -208,11 +230,11 @@ class Store:
         checksum = hashlib.sha256(content).hexdigest()
         described = _json({"facts": dict(facts), "sha256": checksum}, path)
         with _alone(path):
+            # Whatever needs room comes first, so that a full disk leaves the old entry as it is.
+            drafts = _drafts({path.with_suffix(".safetensors"): content, path: described})
             if not self._holds(kind, key, checksum):
-                with suppress(OSError):  # none there, or no right to; the next line says so
-                    path.unlink()  # a kill between the two writes must leave no entry, not two halves
-            write_bytes(path.with_suffix(".safetensors"), content)
-            write_bytes(path, described)
+                _discard([path])  # a kill between the two replacements must leave no entry, not two halves
+            _put_in_place(drafts)
 
     def _holds(self, kind: str, key: str, checksum: str) -> bool:
         try:

@@ -27,8 +27,8 @@ class Batch:
 
 
 def as_inputs(x: Tensor) -> Tensor:
-    """Float32 network inputs of the same shape: pixels scaled to [0, 1], features as they are."""
-    return x.float() / 255 if x.dtype == torch.uint8 else x
+    """Float32 network inputs of the same shape: pixels of images scaled to [0, 1], features as they are."""
+    return x.float() / 255 if x.dtype == torch.uint8 and x.ndim == 4 else x.float()
 
 
 def flip_and_crop(x: Tensor, generator: torch.Generator, padding: int = 4) -> Tensor:

@@ -24,18 +24,22 @@ class Task:
         pool: N examples, each in about half of the training sets; canaries carry their wrong label.
         membership: (R, N), complementary pairs.
         canaries: Positions of the canaries in the pool.
-        holdout: Examples that no model trains on, for defenses that must choose something.
+        holdout: Examples that no model trains on, for defenses that must choose something; None if there
+            are none.
         test: Examples that no model trains on and no defense sees: accuracy is measured here, and it is the
             population of the attacks that need one.
-        has_holdout: False where nothing was set aside; ``holdout`` is then one placeholder row that nobody may use.
     """
 
     pool: Examples
     membership: Bools
     canaries: Ints
-    holdout: Examples
+    holdout: Examples | None
     test: Examples
-    has_holdout: bool = True
+
+    @property
+    def n_holdout(self) -> int:
+        """Examples set aside, 0 if none."""
+        return len(self.holdout) if self.holdout else 0
 
     def members(self, row: int) -> Examples:
         """Training set of one model, in pool order."""
@@ -43,7 +47,7 @@ class Task:
 
     def checksum(self) -> str:
         """Changes whenever anything that a model is trained or measured on changes."""
-        return "-".join(part.checksum()[:8] for part in (self.pool, self.holdout, self.test))
+        return "-".join(part.checksum()[:8] if part else "none" for part in (self.pool, self.holdout, self.test))
 
 
 def make_task(
@@ -68,13 +72,12 @@ def make_task(
     raise_all(_mistakes(splits, pool, holdout, canaries), DataError)
     order = torch.randperm(len(splits.train), generator=torch_generator(seed, "task", "split"))
     planted = mislabelled(splits.train[order[:pool]], canaries, torch_generator(seed, "task", "canaries"))
-    # An empty Examples is refused everywhere else; a task without holdout keeps one row that nobody may use.
-    kept_out = splits.train[order[pool : pool + holdout]] if holdout else splits.test[:1]
+    kept_out = splits.train[order[pool : pool + holdout]] if holdout else None
     if check_overlap:
-        parts = {"pool": planted.examples, "test": splits.test} | ({"holdout": kept_out} if holdout else {})
-        refuse_overlap(parts)
+        parts = {"pool": planted.examples, "test": splits.test}
+        refuse_overlap(parts | {"holdout": kept_out} if kept_out else parts)
     membership = complementary_pairs(n_models, pool, torch_generator(seed, "task", "membership"))
-    return Task(planted.examples, membership, planted.index, kept_out, splits.test, holdout > 0)
+    return Task(planted.examples, membership, planted.index, kept_out, splits.test)
 
 
 def _mistakes(splits: Splits, pool: int, holdout: int, canaries: int) -> list[str]:

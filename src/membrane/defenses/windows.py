@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
 from membrane.core.errors import SettingError
-from membrane.regions import load_state, recalibrate
+from membrane.regions import edited
 from membrane.regions.edit import copy_state
 from membrane.regions.trail import kept_epochs, windows_between
 from membrane.training.defense import Defense, Finished, Trained
 
 if TYPE_CHECKING:
     from membrane.training.recipe import Recipe
-
-RECALIBRATION = 2000  # training examples that BatchNorm statistics are recomputed on
 
 
 def window_mistakes(name: str, recipe: Recipe, first: int, last: int) -> list[str]:
@@ -34,10 +31,8 @@ def window_mistakes(name: str, recipe: Recipe, first: int, last: int) -> list[st
 
 def from_window(trained: Trained, first: int, last: int) -> Finished:
     """The trained model with all floating-point weights replaced by their mean over a window of epochs."""
-    model = copy.deepcopy(trained.model)
-    load_state(model, copy_state(trained.model) | trained.trail.window(first, last))
-    recalibrate(model, trained.members.x[:RECALIBRATION])
-    return Finished(model, {"first": first, "last": last})
+    state = copy_state(trained.model) | trained.trail.window(first, last)
+    return Finished(edited(trained.model, state, trained.members.x), {"first": first, "last": last})
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,8 @@ class Normalization(nn.Module):
 
     def fit(self, x: Tensor) -> None:
         """Take mean and std of inputs (N, ...); what never varies gets std 1."""
-        scaled = (x.double() / 255 if x.dtype == torch.uint8 else x.double()).transpose(0, 1).flatten(1)
+        is_image = x.dtype == torch.uint8 and x.ndim == 4
+        scaled = (x.double() / 255 if is_image else x.double()).transpose(0, 1).flatten(1)
         std, mean = torch.std_mean(scaled, 1, correction=0)
         self.mean.copy_(mean)
         self.std.copy_(torch.where(std > 0, std, torch.ones_like(std)))

@@ -43,8 +43,9 @@ def forward(model: nn.Module, x: Tensor) -> object:
     Raises:
         ModelError: If it cannot take them.
     """
+    dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), x.dtype)
     try:
-        return model(x)
+        return model(x.to(dtype))
     except (RuntimeError, TypeError, ValueError, IndexError) as problem:
         raise ModelError(f"the model cannot take inputs of shape {tuple(x.shape)}: {problem}") from problem
 

@@ -1,7 +1,7 @@
 """Choose a plan: measure a bounded number of candidates, then the least leakage that the budget allows.
 
-The search is the same whatever the budget, so one search serves every budget: contiguous sets at the
-locating window first, then the windows of the sets that look best, then shares of the final weights,
+The search is the same whatever the budget, so one search serves every budget: it starts from the contiguous
+sets that locating measured, then tries the windows of the sets that look best, then shares of the final weights,
 then single regions joining or leaving. It never looks at the confirming half of the holdout.
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 from membrane.core.errors import SettingError
 from membrane.core.progress import Progress, silent
 from membrane.metrics import mean_replicates, resample
-from membrane.pptp.mix_response import N_RESAMPLES, contiguous
+from membrane.pptp.mix_response import N_RESAMPLES
 from membrane.pptp.plan import Plan, Stretch
 from membrane.pptp.probe import Measured, Probe
 from membrane.pptp.risk_map import Spread
@@ -73,11 +73,14 @@ class Choice:
 class Search:
     """Candidates measured so far, and the next ones worth measuring.
 
+    What locating measured (every contiguous set at one window) is where the search begins.
+
     Args:
         probe: Measures.
         window: The locating window.
         measured: What locating measured already.
-        max_candidates: Plans measured in total; a count, not seconds, so that a busy machine gives the same plan.
+        max_candidates: Plans measured besides those of locating; a count, not seconds, so that a busy machine
+            gives the same plan.
     """
 
     def __init__(
@@ -86,12 +89,12 @@ class Search:
         self.probe = probe
         self.window = window
         self.measured = dict(measured)
-        self.max_candidates = max_candidates
+        self.max_candidates = len(measured) + max_candidates
         self._names = probe.partition.names
 
     def run(self, progress: Progress = silent) -> None:
         """Measure candidates stage by stage until the count is used up."""
-        for stage in (self._sets, self._windows, self._keeps, self._neighbours):
+        for stage in (self._windows, self._keeps, self._neighbours):
             for plan in stage():  # lazily: what is measured decides what comes next
                 if len(self.measured) >= self.max_candidates:
                     return
@@ -110,14 +113,14 @@ class Search:
     def choose(self, budget: Budget, generator: np.random.Generator) -> Choice:
         """The least leaking plan within the budget on the searching half, confirmed on the other."""
         start = time.perf_counter()
-        base = self.measured[Plan()]
+        base = self.probe.unedited
         floor = base.accuracy - budget.max_accuracy_drop
         feasible = [
             plan
             for plan in sorted(self.measured, key=lambda p: self.measured[p].leakage)
-            if self.measured[plan].accuracy >= floor and self.measured[plan].leakage < base.leakage
+            if plan.stretches and self.measured[plan].accuracy >= floor and self.measured[plan].leakage < base.leakage
         ]
-        before = self.probe.confirm_correct(self.probe.final)
+        before = self.probe.confirm_correct(None)
         for tried, plan in enumerate(feasible[:CONFIRMATIONS], 1):
             after = self.probe.confirm_correct(plan.state(self.probe.final, self.probe.trail, self.probe.partition))
             change = _paired(before, after, generator)
@@ -137,8 +140,8 @@ class Search:
             bool(plan.stretches),
             reason,
             change,
-            self.measured[Plan()].leakage,
-            self.measured[plan].leakage,
+            self.probe.unedited.leakage,
+            self.measured[plan].leakage if plan.stretches else self.probe.unedited.leakage,
             len(self.measured),
             time.perf_counter() - start,
         )
@@ -148,9 +151,6 @@ class Search:
             state = plan.state(self.probe.final, self.probe.trail, self.probe.partition)
             self.measured[plan] = self.probe.measure(state)
         return self.measured[plan]
-
-    def _sets(self) -> Iterator[Plan]:
-        return (Plan.same(regions, *self.window) for regions in contiguous(self._names))
 
     def _best_sets(self, n: int) -> list[tuple[str, ...]]:
         """Sets whose plans lie nearest the ideal corner: much leakage removed for little accuracy."""

@@ -22,8 +22,8 @@ from membrane.defenses.windows import window_mistakes
 from membrane.pptp.choose import Budget
 from membrane.pptp.plan import Plan
 from membrane.pptp.probe import FEWEST
-from membrane.pptp.protect import RECALIBRATION, apply_plan, protect
-from membrane.regions import copy_state, load_state, mix, partition, random_channels, recalibrate
+from membrane.pptp.protect import apply_plan, protect
+from membrane.regions import copy_state, edited, mix, partition, random_channels
 from membrane.training.defense import Defense, Finished, Trained
 from membrane.training.recipe import Recipe
 
@@ -34,7 +34,7 @@ class PPTP(Defense):
 
     Args:
         max_accuracy_drop: Largest fall of holdout accuracy, a fraction; larger protects more.
-        max_candidates: Plans measured at most.
+        max_candidates: Plans measured besides those of locating.
         controls: Measure equal-count random channels for the risk map, too.
         base: Training-time defense to build on; plain training by default.
     """
@@ -44,14 +44,18 @@ class PPTP(Defense):
     strength: ClassVar[str | None] = "max_accuracy_drop"
 
     max_accuracy_drop: float = 0.0
-    max_candidates: int = 64
+    max_candidates: int = 40
     controls: bool = False
     base: Defense = field(default_factory=Defense)
 
     def __post_init__(self) -> None:
         Budget(self.max_accuracy_drop)
-        if self.max_candidates < 2:
-            raise SettingError(f"pptp: max_candidates is {self.max_candidates}; a choice needs 2 or more.")
+        if self.max_candidates < 0:
+            raise SettingError(f"pptp: max_candidates is {self.max_candidates}; it must be 0 or more.")
+        if type(self.base).finish is not Defense.finish or type(self.base).release is not Defense.release:
+            raise SettingError(
+                f"pptp cannot stand on {self.base.name!r}, which also acts after training. Use a training-time defense."
+            )
 
     def adapt(self, recipe: Recipe) -> Recipe:
         """What the base defense makes of the recipe."""
@@ -73,6 +77,8 @@ class PPTP(Defense):
 
     def finish(self, trained: Trained, generator: torch.Generator) -> Finished:
         """Locate, choose, apply; the plan, the choice and the risk map are among the facts."""
+        if trained.holdout is None:
+            raise SettingError("pptp chooses on a holdout, and none was set aside. Set holdout to 500 or more.")
         protected = protect(
             trained.model,
             trained.trail,
@@ -175,7 +181,5 @@ class RegionWindow(Defense):
         final = copy_state(trained.model)
         masks = random_channels(final, cut.share(chosen), torch_generator(spawn_seed(generator), "channels"))
         keep = {key: mask.clamp(min=self.keep) for key, mask in masks.items()}
-        released = apply_plan(trained.model, trained.trail, trained.members, Plan())
-        load_state(released, mix(final, trained.trail.window(self.first, self.last), keep, keep.keys()))
-        recalibrate(released, trained.members.x[:RECALIBRATION])
-        return Finished(released, {"share": cut.share(chosen)})
+        state = mix(final, trained.trail.window(self.first, self.last), keep, keep.keys())
+        return Finished(edited(trained.model, state, trained.members.x), {"share": cut.share(chosen)})

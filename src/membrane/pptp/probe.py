@@ -13,16 +13,26 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from membrane.core.errors import NotEnoughDataError
 from membrane.data.examples import Examples
 from membrane.data.loader import as_inputs
 from membrane.metrics import auc
 from membrane.models import logits_of, signals_from_logits
-from membrane.regions import Partition, Trail, copy_state, load_state, partition, recalibrate
+from membrane.regions import (
+    Partition,
+    Trail,
+    calibration_sample,
+    copy_state,
+    edited,
+    load_state,
+    partition,
+    recalibrate,
+)
 from membrane.regions.edit import State
 
+SEARCH_RECALIBRATION = 500  # training examples for normalization statistics during the search
 FEWEST = 500  # members, and holdout examples: below, the choice is made on noise
 
 
@@ -59,9 +69,8 @@ class Probe:
         model: Final weights; copied, never changed.
         trail: Its history.
         members: Its training set, labels as trained.
-        holdout: Non-members; the first half searches, the second half confirms.
-        generator: Samples the members.
-        n_recalibrate: Training examples for normalization statistics during the search.
+        holdout: Non-members; a random half searches, the other half confirms.
+        generator: Samples the members and splits the holdout.
 
     Raises:
         NotEnoughDataError: If members or holdout are fewer than 500.
@@ -74,7 +83,6 @@ class Probe:
         members: Examples,
         holdout: Examples,
         generator: torch.Generator,
-        n_recalibrate: int = 500,
     ) -> None:
         for what, there in (("members", len(members)), ("holdout examples", len(holdout))):
             if there < FEWEST:
@@ -83,36 +91,45 @@ class Probe:
                     "Give more, or pass a plan that was chosen elsewhere."
                 )
         half = len(holdout) // 2
-        order = torch.randperm(len(members), generator=generator)
-        self.search, self.confirm = holdout[:half], holdout[half:]
-        self.members = members[order[:half]]
-        self._recalibrate_on = members[order[:n_recalibrate]].x
+        self.members = members[torch.randperm(len(members), generator=generator)[:half]]
+        mixed = torch.randperm(len(holdout), generator=generator)
+        self.search, self.confirm = holdout[mixed[:half]], holdout[mixed[half:]]
+        self._x = members.x
+        self._search_x = calibration_sample(members.x, SEARCH_RECALIBRATION)
         self.trail = trail
         self.final = copy_state(model)
         self.partition: Partition = partition(model, as_inputs(holdout.x[:2]))
-        self.n_measured = 0
+        self._model = model
         self._work = copy.deepcopy(model).eval()
 
     def measure(self, state: State) -> Measured:
         """Leakage and accuracy of edited weights, normalization statistics recomputed."""
-        self._load(state)
-        logits = logits_of(self._work, self.search)
+        load_state(self._work, state)
+        recalibrate(self._work, self._search_x)
+        return self._measured(self._work)
+
+    @cached_property
+    def unedited(self) -> Measured:
+        """The same of the model as it stands, its own statistics included: what the user would ship otherwise."""
+        return self._measured(self._model)
+
+    def confirm_correct(self, state: State | None) -> npt.NDArray[np.bool_]:
+        """(K,) bool, right predictions on the confirming half, which no search ever looks at.
+
+        Args:
+            state: Edited weights, made into a model exactly as a release is; None for the model as it stands.
+        """
+        model = self._model if state is None else edited(self._model, state, self._x)
+        return (logits_of(model, self.confirm).argmax(1) == self.confirm.y).numpy()
+
+    def _measured(self, model: nn.Module) -> Measured:
+        logits = logits_of(model, self.search)
         return Measured(
-            self._rescaled(self.members),
-            signals_from_logits(logits, self.search.y).rescaled_logit[:, 0].astype(np.float64),
+            _rescaled(logits_of(model, self.members), self.members),
+            _rescaled(logits, self.search),
             (logits.argmax(1) == self.search.y).numpy(),
         )
 
-    def confirm_correct(self, state: State) -> npt.NDArray[np.bool_]:
-        """(K,) bool, right predictions on the confirming half, which no search ever looks at."""
-        self._load(state)
-        return (logits_of(self._work, self.confirm).argmax(1) == self.confirm.y).numpy()
 
-    def _load(self, state: State) -> None:
-        self.n_measured += 1
-        load_state(self._work, state)
-        recalibrate(self._work, self._recalibrate_on)
-
-    def _rescaled(self, examples: Examples) -> npt.NDArray[np.float64]:
-        signals = signals_from_logits(logits_of(self._work, examples), examples.y)
-        return signals.rescaled_logit[:, 0].astype(np.float64)
+def _rescaled(logits: Tensor, examples: Examples) -> npt.NDArray[np.float64]:
+    return signals_from_logits(logits, examples.y).rescaled_logit[:, 0].astype(np.float64)

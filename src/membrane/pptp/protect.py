@@ -18,9 +18,7 @@ from membrane.pptp.mix_response import mix_response
 from membrane.pptp.plan import Plan
 from membrane.pptp.probe import Probe
 from membrane.pptp.risk_map import RiskMap
-from membrane.regions import Trail, copy_state, load_state, partition, recalibrate
-
-RECALIBRATION = 2000  # training examples for the normalization statistics of what is released
+from membrane.regions import Trail, copy_state, edited, partition
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ def protect(
     budget: Budget | None = None,
     *,
     seed: int = 0,
-    max_candidates: int = 64,
+    max_candidates: int = 40,
     controls: bool = True,
     force: bool = False,
     progress: Progress = silent,
@@ -64,7 +62,7 @@ def protect(
             the choice, so they are not test data any more.
         budget: What protection may cost; by default no accuracy.
         seed: Of sampling, bootstrap and permutations.
-        max_candidates: Plans measured at most; each costs a forward pass over the probe.
+        max_candidates: Plans measured besides those of locating; each costs a forward pass over the probe.
         controls: Measure random channels of equal count beside each region, for the risk map.
         force: Release although this trail has already given a different release.
         progress: Told of each measured candidate.
@@ -79,6 +77,7 @@ def protect(
             "the trail is empty, and mixing independently trained models is no protection. Train a short run again "
             "from the same start with trail.snapshot() after every epoch."
         )
+    trail.check(model)
     generator = torch_generator(seed, "probe")
     probe = Probe(model, trail, members, holdout, generator)
     numbers = numpy_generator(seed, "locate")
@@ -99,11 +98,9 @@ def apply_plan(model: nn.Module, trail: Trail, members: Examples, plan: Plan, *,
         SettingError: If the plan names regions or windows that are not there.
         ReleaseError: If another plan was released from this trail before and ``force`` is not set.
     """
-    released = copy.deepcopy(model)
-    if plan.stretches:
-        final = copy_state(model)
-        state = plan.state(final, trail, partition(model, as_inputs(members.x[:2])))
-        trail.record_release(fingerprint(plan), force=force)
-        load_state(released, state)
-        recalibrate(released, members.x[:RECALIBRATION])
-    return released.eval()
+    if not plan.stretches:
+        return copy.deepcopy(model).eval()
+    trail.check(model)
+    state = plan.state(copy_state(model), trail, partition(model, as_inputs(members.x[:2])))
+    trail.record_release(fingerprint(plan), force=force)
+    return edited(model, state, members.x)

@@ -1,6 +1,7 @@
 """Regions: cut a network into parts, edit them one by one, and keep the history to edit from."""
 
 from membrane.regions.edit import average, copy_state, frozen, load_state, mix, random_channels, swap
+from membrane.regions.edited import calibration_sample, edited
 from membrane.regions.partition import Partition, Region, partition, unwrap
 from membrane.regions.recalibrate import needs_recalibration, recalibrate
 from membrane.regions.trail import Trail
@@ -10,7 +11,9 @@ __all__ = [
     "Region",
     "Trail",
     "average",
+    "calibration_sample",
     "copy_state",
+    "edited",
     "frozen",
     "load_state",
     "mix",

@@ -59,7 +59,7 @@ def mix(
     """
     mixed = dict(base)
     for key in keys:
-        if base[key].is_floating_point():
+        if base[key].is_floating_point() and key in other:  # a trail has no sums of constant buffers
             share = keep[key] if isinstance(keep, Mapping) else keep
             mixed[key] = _between(base[key], other[key], share, key)
     return mixed
@@ -163,7 +163,8 @@ def random_channels(base: State, share: float, generator: torch.Generator) -> di
         n = value.shape[0] if value.ndim else 1
         layer = (key.rpartition(".")[0], n)
         if layer not in masks:
-            n_edited = round(share * n)
+            # Rounded up or down by chance: rounding to the nearest would never edit a small share of few channels.
+            n_edited = int(share * n + float(torch.rand((), generator=generator)))
             masks[layer] = torch.ones(n).index_fill_(0, torch.randperm(n, generator=generator)[:n_edited], 0.0)
         shares[key] = masks[layer].view(-1, *[1] * (value.ndim - 1)) if value.ndim else masks[layer][0]
     return shares

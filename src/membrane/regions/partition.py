@@ -13,13 +13,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from membrane.core.errors import ModelError, SettingError
 from membrane.core.settings import did_you_mean
-from membrane.models.signals import evaluating, forward
+from membrane.models.signals import device_of, evaluating, forward
 
 _FEWEST, _MOST = 4, 12  # regions
 _DOMINATES = 0.8  # share of the parameters above which a region is opened although there are enough
+
+
+_WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel, AveragedModel)
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,7 @@ def unwrap(model: nn.Module) -> nn.Module:
     """The user's own module inside DDP, DataParallel and torch.compile wrappers."""
     while True:
         inner = getattr(model, "_orig_mod", None)
-        if inner is None and isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        if inner is None and isinstance(model, _WRAPPERS):
             inner = model.module
         if not isinstance(inner, nn.Module):
             return model
@@ -147,7 +151,7 @@ def _running_order(model: nn.Module, sample: Tensor | None) -> dict[str, int]:
         hooks.append(module.register_forward_pre_hook(note))
     try:
         with evaluating(model), torch.inference_mode():
-            forward(model, sample)
+            forward(model, sample.to(device_of(model)))
     finally:
         for hook in hooks:
             hook.remove()

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from membrane.core.errors import ReleaseError, SettingError, StoreError, TrainingError
 from membrane.core.store import read_json, read_tensors, write_json, write_tensors
-from membrane.regions.partition import plain_state
+from membrane.regions.partition import plain_state, unwrap
 
 
 class Trail:
@@ -40,6 +40,8 @@ class Trail:
         self._model: nn.Module | None = model
         self._sum: dict[str, Tensor] = {}
         self._kept: dict[int, dict[str, Tensor]] = {}
+        self._constant: frozenset[str] = frozenset()
+        self._last: dict[str, float] = {}
 
     def snapshot(self, model: nn.Module | None = None) -> None:
         """Add the weights as they are now; call once after every epoch.
@@ -55,6 +57,10 @@ class Trail:
         if source is None:
             raise SettingError("a trail read from a file has no model; pass one to snapshot().")
         now = {k: v.to("cpu", torch.float32) for k, v in plain_state(source).items() if v.is_floating_point()}
+        if not self._sum:  # a mask of minus infinity is a constant, not a divergence
+            trainable = {name for name, _ in unwrap(source).named_parameters()}
+            self._constant = frozenset(k for k, v in now.items() if k not in trainable and not torch.isfinite(v).all())
+        now = {key: value for key, value in now.items() if key not in self._constant}
         if self._sum and {k: v.shape for k, v in now.items()} != {k: v.shape for k, v in self._sum.items()}:
             raise SettingError("the model's parameters changed since the first snapshot; a trail follows one network.")
         bad = [key for key, value in now.items() if not torch.isfinite(value).all()]
@@ -65,6 +71,7 @@ class Trail:
         # A new tensor each time: kept sums must not change under later additions.
         self._sum = {key: self._sum[key] + value if self._sum else value.clone() for key, value in now.items()}
         self._kept[self.n_epochs] = self._sum
+        self._last = _lengths(now)
         self.n_epochs += 1
         if self.keep is not None and len(self._kept) > self.keep:
             del self._kept[_least_missed(self.epochs)]
@@ -98,6 +105,27 @@ class Trail:
         before = self._kept[first - 1]
         return {key: (value - before[key]) / n for key, value in self._kept[last].items()}
 
+    def check(self, model: nn.Module) -> None:
+        """Refuse a model that this trail is not the history of.
+
+        Raises:
+            SettingError: If names or shapes differ, or the last snapshot saw other weights.
+        """
+        own = {k: v for k, v in plain_state(model).items() if v.is_floating_point() and k not in self._constant}
+        if {k: v.shape for k, v in own.items()} != {k: v.shape for k, v in self._sum.items()}:
+            wrong = sorted(set(own) ^ set(self._sum)) or [k for k in own if own[k].shape != self._sum[k].shape]
+            raise SettingError(
+                f"this trail belongs to another network: {len(wrong)} names or shapes differ, first {wrong[:3]}."
+            )
+        now = _lengths(own)
+        moved = [k for k, length in self._last.items() if not math.isclose(length, now[k], rel_tol=1e-3, abs_tol=1e-6)]
+        if moved:
+            raise SettingError(
+                f"the last snapshot saw other weights than the model has now ({len(moved)} of {len(now)} tensors, "
+                f"first {moved[0]!r}). Mixing independently trained models is no protection: pass the model that the "
+                "trail followed (with EMA, the EMA model), and call snapshot() after the last epoch."
+            )
+
     def tensors(self) -> dict[str, Tensor]:
         """Kept sums by ``<epoch>/<name>``, for storing."""
         return {f"{epoch}/{key}": value for epoch in self.epochs for key, value in self._kept[epoch].items()}
@@ -121,7 +149,7 @@ class Trail:
             StoreError: If it cannot be written.
         """
         checksum = write_tensors(Path(folder) / "trail.safetensors", self.tensors())
-        facts = {"n_epochs": self.n_epochs, "released": self.released, "sha256": checksum}
+        facts = {"n_epochs": self.n_epochs, "released": self.released, "keep": self.keep, "sha256": checksum}
         write_json(Path(folder) / "trail.json", facts)
 
     @staticmethod
@@ -136,7 +164,7 @@ class Trail:
         try:
             tensors = read_tensors(path, facts["sha256"])
             trail = Trail.from_tensors(tensors, int(facts["n_epochs"]))
-            trail.released = facts["released"]
+            trail.released, trail.keep = facts["released"], facts["keep"]
             if trail.epochs[-1:] != tuple(range(trail.n_epochs))[-1:] or not isinstance(trail.released, str | None):
                 raise ValueError(f"{path.name} ends at epoch {trail.epochs[-1:]}, trail.json says {facts}")
         except (KeyError, TypeError, ValueError) as problem:
@@ -160,11 +188,16 @@ class Trail:
         self.released = fingerprint
 
 
+def _lengths(state: dict[str, Tensor]) -> dict[str, float]:
+    """Euclidean length of every tensor: enough to tell one training's weights from another's."""
+    return {key: float(value.detach().double().norm()) for key, value in state.items()}
+
+
 def kept_epochs(n_epochs: int, keep: int | None) -> tuple[int, ...]:
     """Epochs that a trail of ``n_epochs`` snapshots keeps, known before training.
 
     >>> kept_epochs(40, 8)
-    (0, 1, 2, 4, 8, 16, 32, 39)
+    (0, 1, 2, 3, 6, 9, 18, 39)
     """
     kept: tuple[int, ...] = ()
     for epoch in range(n_epochs):

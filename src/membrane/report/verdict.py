@@ -90,17 +90,24 @@ def _canaries(results: Results, entry: Results, base: Results | None = None) -> 
         return ""
     planted = results["task"].get("canaries")
     where = f" On the {f'{count(planted)} ' if planted else ''}planted canaries"
-    same = entry["slices"][CANARIES]["strongest"] == entry["slices"][main_slice(entry)]["strongest"]
-    who = "it" if same else f"the strongest attack is {method_name(entry['slices'][CANARIES]['strongest'])}; it"
-    rate = _resolved(best)
-    if rate is None:
+    resolved = _resolved(best)
+    if resolved is None:
         return f"{where} no rate can be resolved: {best['tpr'][0]['refused']}"
-    linking = "" if same else " there"
+    who, rate = _catching_most(entry, resolved["fpr"])
     return (
-        f"{where} {who} catches{linking} {percent(rate['value'])} of members ({_interval(rate)}, "
+        f"{where} {method_name(who)} catches {percent(rate['value'])} of members ({_interval(rate)}, "
         f"{count(rate.get('successes'))} of {count(rate['n'])}) while accusing {100 * rate['fpr']:g} % of non-members"
         f"{_canary_reference(rate['fpr'], base)}."
     )
+
+
+def _catching_most(entry: Results, fpr: float) -> tuple[str, Results]:
+    """Attack with the highest rate on the canaries at one false-positive rate; the strongest by area if they tie."""
+    part = entry["slices"][CANARIES]
+    rates = {name: rate_at(attack, fpr) for name, attack in part["attacks"].items()}
+    known = {name: rate for name, rate in rates.items() if rate is not None and rate.get("value") is not None}
+    name = max(known, key=lambda one: (known[one]["value"], one == part["strongest"]))
+    return name, known[name]
 
 
 def _resolved(attack: Results) -> Results | None:
@@ -158,9 +165,10 @@ def _reference(slice_name: str, base: Results | None) -> str:
 
 def _canary_reference(fpr: float, base: Results | None) -> str:
     its = None if base is None else strongest(base, CANARIES)
-    rate = None if its is None else rate_at(its, fpr)
-    if base is None or rate is None or rate.get("refused"):
+    known = None if its is None else rate_at(its, fpr)
+    if base is None or known is None or known.get("refused"):
         return ""
+    _, rate = _catching_most(base, fpr)
     return f"; for {base['label']} it is {percent(rate['value'])} ({_ends(rate)})"
 
 

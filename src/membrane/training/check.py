@@ -15,7 +15,7 @@ def training_mistakes(train: Recipe | TrainFunction, task: Task) -> list[str]:
     if not isinstance(train, Recipe):
         return [] if callable(train) else [f"train is a {type(train).__name__}; give a Recipe or a function."]
     n_members = int(task.membership.sum(1).min())
-    found = train.defense.mistakes(train, n_members, len(task.holdout) if task.has_holdout else 0)
+    found = train.defense.mistakes(train, n_members, task.n_holdout)
     shape = tuple(task.pool.x.shape[1:])
     if train.augment and len(shape) != 3:
         found.append("augment flips and crops images; these inputs are features. Set augment = false.")

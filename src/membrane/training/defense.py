@@ -29,14 +29,14 @@ class Trained:
         model: Final weights, evaluation mode, on the CPU.
         trail: Its history.
         members: The training set, labels as trained.
-        holdout: Non-members set aside for choosing; in no audit.
+        holdout: Non-members set aside for choosing; in no audit. None if there are none.
         seconds: Wall-clock seconds that training took.
     """
 
     model: nn.Module
     trail: Trail
     members: Examples
-    holdout: Examples
+    holdout: Examples | None
     seconds: float
 
 

@@ -22,7 +22,6 @@ from membrane.core.progress import Progress, silent
 from membrane.core.settings import fingerprint, to_plain
 from membrane.core.store import Store
 from membrane.core.values import SIGNAL_KINDS, Signals
-from membrane.data.examples import Examples
 from membrane.data.task import Task
 from membrane.models import signals_of
 from membrane.regions import Trail, copy_state, load_state
@@ -31,7 +30,8 @@ from membrane.training.identity import identity
 from membrane.training.loop import fit
 from membrane.training.recipe import TRAINING_VERSION, Recipe
 
-TrainFunction = Callable[[Examples, Examples, torch.Generator], nn.Module]
+RELEASE_VERSION = 1  # raise when a change alters what defenses do after training, or signals
+TrainFunction = Callable[..., nn.Module]
 
 
 @dataclass(frozen=True)
@@ -180,22 +180,25 @@ def training_key(recipe: Recipe, task: Task, seed: int, row: int) -> str:
             "seed": seed,
             "row": row,
             "version": TRAINING_VERSION,
-            "torch": torch.__version__,
-            "threads": torch.get_num_threads(),
-            "machine": platform.machine(),
+            **_environment(),
         }
     )
 
 
+def _environment() -> dict[str, Any]:
+    """What the same code may compute other bits under."""
+    return {"torch": torch.__version__, "threads": torch.get_num_threads(), "machine": platform.machine()}
+
+
 def release_key(train: Recipe | TrainFunction, task: Task, seed: int, row: int, function: str | None = None) -> str:
     """Key of a released model's signals; ``function`` is the identity of a user's function, if known already."""
-    measured = {"task": task.checksum()}
+    measured = {"task": task.checksum(), "release_version": RELEASE_VERSION}
     if isinstance(train, Recipe):
         released = {"training": training_key(train, task, seed, row), "defense": to_plain(train.defense)}
         return fingerprint(measured | released)
     members = task.members(row).checksum()
     named = {"function": function or identity(train), "members": members, "seed": seed, "row": row}
-    return fingerprint(measured | named)
+    return fingerprint(measured | named | {"version": TRAINING_VERSION, **_environment()})
 
 
 def shares_training(a: Defense, b: Defense) -> bool:

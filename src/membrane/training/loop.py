@@ -20,7 +20,7 @@ from membrane.training.recipe import Recipe
 def fit(
     recipe: Recipe,
     members: Examples,
-    holdout: Examples,
+    holdout: Examples | None,
     seed: int,
     device: torch.device | None = None,
     on_epoch: Callable[[int, int], None] = lambda done, total: None,
@@ -30,7 +30,7 @@ def fit(
     Args:
         recipe: How.
         members: Training set.
-        holdout: Handed on to the defense; not trained on.
+        holdout: Handed on to the defense; not trained on. None if nothing was set aside.
         seed: Decides initial weights, order and augmentation; same seed and machine, same bits.
         device: Where to train; the CPU if not given.
         on_epoch: Called with epochs done and in total.

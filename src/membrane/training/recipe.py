@@ -85,7 +85,7 @@ class Recipe:
         settings: dict[str, object] = to_plain(self.with_defense(self.defense.trained_as()))
         return settings
 
-    def __call__(self, members: Examples, holdout: Examples, generator: torch.Generator) -> nn.Module:
+    def __call__(self, members: Examples, holdout: Examples | None, generator: torch.Generator) -> nn.Module:
         """Train, finish and return the model to release.
 
         Raises:

@@ -23,7 +23,7 @@ from membrane.core.errors import DataError, SettingError, raise_all
 from membrane.core.progress import Progress, silent
 from membrane.core.store import Store, read_json, write_json, write_tensors
 from membrane.core.values import Observation
-from membrane.data import Source, Splits, Task, make_task
+from membrane.data import Source, Splits, Task, make_task, refuse_overlap
 from membrane.data.examples import Examples
 from membrane.models import signals_of
 from membrane.report import check_results, to_html, to_markdown, verdict
@@ -116,11 +116,13 @@ def audit(
     """Measure what a training pipeline leaks about its training sets.
 
     Args:
-        train: A recipe; or ``train(members, holdout, generator) -> model``, the user's own loop, defense included;
+        train: A recipe; or ``train(members, holdout, generator) -> model``, the user's own loop, defense included
+            (holdout is None if nothing is set aside);
             or several of them by label, of which the first is the baseline.
-        data: Where pool, holdout and test are drawn from; or a task that was drawn already.
-        references: Models to train, even, 4 or more; each example is in half of them. More is more exact: 16 for
-            intervals over models, 64 for published figures.
+        data: Where pool, holdout and test are drawn from; or a task that was drawn already, which settles references,
+            canaries, holdout and pool.
+        references: Models to train, even, 4 or more; each example is in half of them. More is more exact: 32 for
+            intervals over models (they are drawn in pairs), 66 for a variance of LiRA's for each example.
         canaries: Mislabelled examples planted in the pool, to see the worst case.
         holdout: Examples set aside for pipelines that must choose something (PPTP needs 500 or more).
         pool: Examples that are audited; by default all that the train split has left.
@@ -172,6 +174,8 @@ def _task(
     data: Task | Splits | Source | Examples, references: int, canaries: int, holdout: int, pool: int | None, seed: int
 ) -> Task:
     if isinstance(data, Task):
+        if len(data.membership) % 2 or (data.membership[::2] == data.membership[1::2]).any():
+            raise DataError("models 2k and 2k+1 of this task do not train on complementary halves; use make_task.")
         return data
     if references < 4 or references % 2:
         raise SettingError(f"references is {references}; an audit trains an even number of models, 4 or more.")
@@ -238,11 +242,12 @@ def audit_model(
     members, non_members = (
         as_classified(model, part, what) for part, what in ((members, "members"), (non_members, "non_members"))
     )
-    if members.x.shape[1:] != non_members.x.shape[1:] or members.classes != non_members.classes:
+    if members.x.shape[1:] != non_members.x.shape[1:] or len(members.classes) != len(non_members.classes):
         raise DataError(
             f"members have inputs {tuple(members.x.shape[1:])} and {len(members.classes)} classes, non-members "
             f"{tuple(non_members.x.shape[1:])} and {len(non_members.classes)}; they must agree."
         )
+    refuse_overlap({"members": members, "non_members": non_members})
     pool = Examples(
         torch.cat([members.x, non_members.x]), torch.cat([members.y, non_members.y]), members.classes, members.source
     )
@@ -259,7 +264,7 @@ def audit_model(
     )
     attacks = [attack for name in ATTACKS if not (attack := ATTACKS.make(name)).missing(0, 0, 0)]
     scores = {attack.name: attack(seen)[None] for attack in attacks}
-    task = Task(pool, is_member, np.zeros(0, np.int64), non_members[:1], non_members, has_holdout=False)
+    task = Task(pool, is_member, np.zeros(0, np.int64), None, non_members)
     bank = Bank(signals.map(lambda v: v[None]), signals.map(lambda v: v[None][:, len(members) :]), ({},))
     measured = measure(bank, scores, task, seed)
     label = type(model).__name__

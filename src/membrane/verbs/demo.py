@@ -10,6 +10,7 @@ from membrane.defenses import EarlyStopping, ShortSchedule, WeightAveraging
 from membrane.models import ResNet
 from membrane.pptp import PPTP
 from membrane.training import Recipe
+from membrane.training.threads import threads
 from membrane.verbs.audit import Audit, audit
 from membrane.verbs.results import Train
 
@@ -41,6 +42,6 @@ def demo(out: str | os.PathLike[str] | None = None, seed: int = 0, progress: Pro
         seed: Decides everything.
         progress: Told how far it is.
     """
-    return audit(
-        demo_trains(), demo_task(seed), out=out, seed=seed, title="membrane demo: handwritten digits", progress=progress
-    )
+    title = "membrane demo: handwritten digits"
+    with threads(1):  # networks this small lose more in handing work around than a second core gains
+        return audit(demo_trains(), demo_task(seed), out=out, seed=seed, title=title, progress=progress)

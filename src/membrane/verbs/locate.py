@@ -41,6 +41,7 @@ def locate(
     training_set = as_classified(model, members, "members")
     kept_out = as_classified(model, holdout, "holdout")
     refuse_overlap({"members": training_set, "holdout": kept_out})
+    trail.check(model)
     probe = Probe(model, trail, training_set, kept_out, torch_generator(seed, "probe"))
     risk_map, _ = mix_response(
         probe, numpy_generator(seed, "locate"), window, torch_generator(seed, "controls"), progress

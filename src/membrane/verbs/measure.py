@@ -26,6 +26,7 @@ from membrane.metrics import (
     resample,
     roc,
     tpr_at_fpr,
+    tpr_replicates,
 )
 from membrane.training import Bank
 
@@ -62,6 +63,11 @@ class Measurement:
         """R."""
         return len(self.is_member)
 
+    @property
+    def n_clusters(self) -> int:
+        """Units that the bootstrap draws as wholes: complementary pairs of models."""
+        return max(self.n_models // 2, 1)
+
     @cached_property
     def accuracy_replicates(self) -> npt.NDArray[np.float64]:
         """(B,) test accuracy in each bootstrap draw."""
@@ -91,7 +97,7 @@ class Measurement:
         return {"accuracy": self._accuracy(task), "slices": parts, "exposed": self._exposed(task)}
 
     def _accuracy(self, task: Task) -> dict[str, Any]:
-        test = percentile_interval(float(self.test_correct.mean()), self.accuracy_replicates, LEVEL, self.n_models)
+        test = percentile_interval(float(self.test_correct.mean()), self.accuracy_replicates, LEVEL, self.n_clusters)
         ordinary = self.is_member.copy()
         ordinary[:, task.canaries] = False
         train = float(self.train_correct[ordinary].mean())
@@ -115,13 +121,34 @@ class Measurement:
         scores = self.scores[name][:, part.mask].ravel()
         member = self.is_member[:, part.mask].ravel()
         replicates = self.auc_replicates(name, part.name)
-        area = percentile_interval(self.auc(name, part.name), replicates, LEVEL, self.n_models)
+        area = percentile_interval(self.auc(name, part.name), replicates, LEVEL, self.n_clusters)
         curve = roc(scores, member)
         chosen = _thin(curve.fpr, curve.tpr)
         return {
             "auc": _plain(area),
-            "tpr": [_rate(scores, member, fpr) for fpr in FPRS],
+            "tpr": [self._rate(name, part, fpr) for fpr in FPRS],
             "roc": {"fpr": curve.fpr[chosen].tolist(), "tpr": curve.tpr[chosen].tolist()},
+        }
+
+    def _rate(self, name: str, part: Slice, fpr: float) -> dict[str, Any]:
+        """TPR with the wider of two intervals, end by end.
+
+        Clopper-Pearson counts trials as independent, which those of one model or one example are not; the cluster
+        bootstrap knows that, but collapses where every member is caught.
+        """
+        scores, member = self.scores[name][:, part.mask], self.is_member[:, part.mask]
+        try:
+            rate = tpr_at_fpr(scores.ravel(), member.ravel(), fpr)
+        except NotEnoughDataError as refusal:
+            return {"fpr": fpr, "refused": str(refusal)}
+        replicates = tpr_replicates(scores, member, fpr, self.draws.for_slice(part.mask))
+        spread = percentile_interval(rate.value, replicates, LEVEL, self.n_clusters)
+        return asdict(rate) | {
+            "fpr": fpr,
+            "low": min(rate.low, spread.low),
+            "high": max(rate.high, spread.high),
+            "method": f"wider of Clopper-Pearson and {spread.method}",
+            "note": spread.note,
         }
 
     def _exposed(self, task: Task) -> list[dict[str, Any]]:
@@ -172,13 +199,6 @@ def measure(
         draws,
         draws.for_examples(bank.test.shape[1], generator),
     )
-
-
-def _rate(scores: npt.NDArray[np.float64], member: Bools, fpr: float) -> dict[str, Any]:
-    try:
-        return {"fpr": fpr} | asdict(tpr_at_fpr(scores, member, fpr))
-    except NotEnoughDataError as refusal:
-        return {"fpr": fpr, "refused": str(refusal)}
 
 
 def _plain(interval: Interval) -> dict[str, Any]:

@@ -22,7 +22,7 @@ def protect(
     *,
     plan: Plan | None = None,
     seed: int = 0,
-    max_candidates: int = 64,
+    max_candidates: int = 40,
     force: bool = False,
     progress: Progress = silent,
 ) -> Protected:
@@ -37,7 +37,7 @@ def protect(
         budget: What protection may cost; by default no holdout accuracy.
         plan: Apply this plan instead of choosing one; needs no holdout.
         seed: Of everything that is drawn.
-        max_candidates: Plans measured at most.
+        max_candidates: Plans measured besides those of locating.
         force: Release although the trail has already given a different release.
         progress: Told of each measured plan.
 

@@ -98,7 +98,7 @@ def describe_task(task: Task) -> dict[str, Any]:
         "n_models": len(task.membership),
         "members_per_model": int(task.membership[0].sum()),
         "canaries": len(task.canaries),
-        "holdout": len(task.holdout) if task.has_holdout else 0,
+        "holdout": task.n_holdout,
         "test": len(task.test),
         "classes": list(task.pool.classes),
     }

@@ -1,0 +1,38 @@
+"""The one way from edited weights to a model: copy, load, recompute normalization statistics."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from membrane.core.generators import torch_generator
+from membrane.regions.edit import State, load_state
+from membrane.regions.recalibrate import recalibrate
+
+RECALIBRATION = 2000  # training examples that the statistics of a released model are recomputed on
+
+
+def calibration_sample(x: Tensor, n: int = RECALIBRATION) -> Tensor:
+    """``n`` of the training inputs in an order that depends on their number alone.
+
+    A smaller sample is the beginning of a larger one. Random, because data sets often come sorted by class, and
+    statistics of one class are no statistics.
+    """
+    order = torch.randperm(len(x), generator=torch_generator(0, "recalibrate"))
+    return x[order[:n]]
+
+
+def edited(model: nn.Module, state: State, x: Tensor) -> nn.Module:
+    """Copy of ``model`` with other weights and statistics recomputed on a sample of ``x``, evaluation mode.
+
+    Args:
+        model: Not changed.
+        state: All of its weights and buffers.
+        x: Training inputs (N, ...) without augmentation.
+    """
+    other = copy.deepcopy(model)
+    load_state(other, state)
+    recalibrate(other, calibration_sample(x))
+    return other.eval()
