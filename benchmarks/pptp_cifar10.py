@@ -39,9 +39,8 @@ from membrane.models import ResNet
 from membrane.pptp import Budget, FrozenPlan, Plan, Probe, RegionWindow, Search, mix_response
 from membrane.training import Bank, Defense, Recipe, train_fleet, train_model
 from membrane.training.fleet import RELEASE_VERSION, release_key, training_key
-from membrane.verbs.audit import choose_attacks
 from membrane.verbs.measure import Measurement, measure
-from membrane.verbs.observe import score_bank
+from membrane.verbs.observe import choose_attacks, score_bank
 
 SEED = 0
 N_MODELS = 8

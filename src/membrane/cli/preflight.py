@@ -20,7 +20,7 @@ from membrane.regions import partition
 from membrane.training import Defense, Recipe
 from membrane.training.check import training_mistakes
 from membrane.training.fleet import TrainFunction
-from membrane.verbs.audit import choose_attacks
+from membrane.verbs.observe import choose_attacks
 
 _MOST_MODELS, _MOST_PARAMETERS = 10_000, 10**10
 

@@ -85,12 +85,19 @@ def rate_cell(rate: Mapping[str, Any] | None) -> Cell:
     if rate is None:
         return Cell(fmt.NONE)
     if rate.get("refused"):
-        return Cell(f"not resolvable: {rate['refused']}", kind="refused")
+        return Cell(f"not resolvable: {_need(rate['refused'])}", kind="refused")
     value, low, high = rate["value"], rate.get("low"), rate.get("high")
     caught, total = rate.get("successes"), fmt.count(rate["n"])
     n = f"n = {total}" if caught is None else f"{fmt.count(caught)} of {total}"
     text, ends = fmt.percent(value, low, high), fmt.percent_range(low, high, value)
     return Cell(text, ends, n, bar=_bar(value, low, high))
+
+
+def _need(refusal: str) -> str:
+    """The need alone: the column says which rate was asked for, and what could be asked instead does not fit a cell."""
+    first, _, _ = refusal.partition(". ")
+    _, _, need = first.partition(" FPR ")
+    return need or refusal
 
 
 def _bar(value: float | None, low: float | None, high: float | None) -> tuple[float, float, float] | None:

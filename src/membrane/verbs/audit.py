@@ -10,93 +10,26 @@ import os
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
 
-from membrane.attacks import ATTACKS, Attack
+from membrane.attacks import Attack
 from membrane.core.errors import DataError, SettingError, raise_all
 from membrane.core.progress import Progress, silent
-from membrane.core.store import Store, read_json, write_json, write_tensors
-from membrane.core.values import Observation
-from membrane.data import Source, Splits, Task, make_task, refuse_overlap
+from membrane.core.store import Store
+from membrane.data import Source, Splits, Task, make_task
 from membrane.data.examples import Examples
-from membrane.models import signals_of
-from membrane.report import check_results, to_html, to_markdown, verdict
-from membrane.training import Bank, train_fleet
+from membrane.training import train_fleet
 from membrane.training.check import training_mistakes
-from membrane.verbs.examples import ExamplesLike, as_classified
-from membrane.verbs.measure import Measurement, measure
-from membrane.verbs.observe import check_attacks, score_bank
-from membrane.verbs.results import Train, entry_of, finishing_seconds, label_of, plan_facts, results_of, settings_of
+from membrane.verbs.measure import measure
+from membrane.verbs.observe import choose_attacks, score_bank
+from membrane.verbs.outcome import Audit
+from membrane.verbs.results import Train, entry_of, finishing_seconds, label_of, results_of, settings_of
 
 MODELS_LIMIT = (
     "Models were trained by us on random halves of one pool; a target trained on all of it may leak differently."
 )
-
-
-@dataclass(frozen=True)
-class Audit:
-    """Results of an audit.
-
-    Args:
-        results: JSON-ready; the same for the same seed, data, code and machine.
-        costs: Seconds by entry, kept apart because no two runs agree on them.
-        measurements: Scores behind the results by entry label; empty for an audit read back from a file.
-    """
-
-    results: dict[str, Any]
-    costs: dict[str, Any] = field(default_factory=dict)
-    measurements: Mapping[str, Measurement] = field(default_factory=dict, repr=False)
-
-    @property
-    def verdict(self) -> list[str]:
-        """What was found, in sentences."""
-        return verdict(self._complete())
-
-    def to_html(self, path: str | os.PathLike[str]) -> Path:
-        """Write the report: one page that loads nothing from the network, figures as PNG beside it."""
-        return to_html(self._complete(), path)
-
-    def to_markdown(self) -> str:
-        """Table for a review."""
-        return to_markdown(self._complete())
-
-    def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write results.json, costs.json and scores.safetensors.
-
-        Raises:
-            StoreError: If they cannot be written.
-        """
-        tensors = {
-            f"{label}/{attack}": scores
-            for label, measured in self.measurements.items()
-            for attack, scores in measured.scores.items()
-        }
-        if tensors:
-            write_tensors(Path(folder) / "scores.safetensors", tensors)
-        write_json(Path(folder) / "costs.json", self.costs)
-        write_json(Path(folder) / "results.json", self.results)
-
-    @staticmethod
-    def load(folder: str | os.PathLike[str]) -> Audit:
-        """Audit from a folder that ``save`` wrote.
-
-        Raises:
-            StoreError: If there are no results or they are not ours.
-        """
-        results = read_json(Path(folder) / "results.json")
-        check_results(results)
-        costs = Path(folder) / "costs.json"
-        return Audit(results, read_json(costs) if costs.is_file() else {})
-
-    def _complete(self) -> dict[str, Any]:
-        entries = [entry | {"seconds": self.costs.get(entry["label"])} for entry in self.results["entries"]]
-        return self.results | {"entries": entries}
 
 
 def audit(
@@ -152,24 +85,6 @@ def audit(
     return done
 
 
-def choose_attacks(attacks: Sequence[str | Attack] | None, n_models: int, n_population: int) -> list[Attack]:
-    """The named attacks, checked; or all that a bank of this size can feed.
-
-    Raises:
-        SettingError: If a name is unknown or given twice.
-        NotEnoughDataError: If a named attack cannot run.
-    """
-    if attacks is None:
-        n_each = n_models // 2 - 1
-        return [attack for name in ATTACKS if not (attack := ATTACKS.make(name)).missing(n_each, n_each, n_population)]
-    made = [ATTACKS.make(one) if isinstance(one, str | dict) else one for one in attacks]
-    names = [attack.name for attack in made]
-    if len(set(names)) != len(names) or not names:
-        raise SettingError(f"attacks are {names}; name each once, and at least one.")
-    check_attacks(made, n_models, n_population)
-    return made
-
-
 def _task(
     data: Task | Splits | Source | Examples, references: int, canaries: int, holdout: int, pool: int | None, seed: int
 ) -> Task:
@@ -213,65 +128,3 @@ def _audit(
 
 def _named(progress: Progress, label: str, done: int, total: int) -> Progress:
     return lambda what, part, whole: progress(f"{label}: {what}", done + part / whole, total)
-
-
-def audit_model(
-    model: nn.Module,
-    members: ExamplesLike,
-    non_members: ExamplesLike,
-    *,
-    seed: int = 0,
-    title: str = "Audit of one model",
-) -> Audit:
-    """The cheap tier: what one finished model gives away to attacks that need no reference models.
-
-    A lower bound, often far below what reference models show. If members and non-members differ in anything
-    but membership (time, source, preparation), the attacks find that difference instead.
-
-    Args:
-        model: Maps inputs (B, ...) to logits (B, C).
-        members: Examples that it was trained on: examples, a dataset of (input, label), or a pair of arrays.
-        non_members: Examples of the same kind that it was not trained on, in the same form.
-        seed: Of the bootstrap.
-        title: Heading of the report.
-
-    Raises:
-        DataError: If the two parts do not have the same classes and input shape.
-        ModelError: If the model's output does not fit.
-    """
-    members, non_members = (
-        as_classified(model, part, what) for part, what in ((members, "members"), (non_members, "non_members"))
-    )
-    if members.x.shape[1:] != non_members.x.shape[1:] or len(members.classes) != len(non_members.classes):
-        raise DataError(
-            f"members have inputs {tuple(members.x.shape[1:])} and {len(members.classes)} classes, non-members "
-            f"{tuple(non_members.x.shape[1:])} and {len(non_members.classes)}; they must agree."
-        )
-    refuse_overlap({"members": members, "non_members": non_members})
-    pool = Examples(
-        torch.cat([members.x, non_members.x]), torch.cat([members.y, non_members.y]), members.classes, members.source
-    )
-    is_member = (np.arange(len(pool)) < len(members))[None]
-    signals = signals_of(model, pool)
-    nobody = signals.map(lambda values: values[:0])
-    seen = Observation(
-        signals,
-        signals.map(lambda values: values[None][:0]),
-        is_member[:0],
-        pool.y.numpy(),
-        nobody,
-        nobody.map(lambda values: values[None][:0]),
-    )
-    attacks = [attack for name in ATTACKS if not (attack := ATTACKS.make(name)).missing(0, 0, 0)]
-    scores = {attack.name: attack(seen)[None] for attack in attacks}
-    task = Task(pool, is_member, np.zeros(0, np.int64), None, non_members)
-    bank = Bank(signals.map(lambda v: v[None]), signals.map(lambda v: v[None][:, len(members) :]), ({},))
-    measured = measure(bank, scores, task, seed)
-    label = type(model).__name__
-    entry = {"label": label, "defense": {"name": "unknown"}} | measured.plain(task) | plan_facts([])
-    limits = [
-        "No reference models were trained: attacks that compare with them usually find much more.",
-        "One model: the intervals are over examples and say nothing about another training run.",
-    ]
-    results = results_of(title, {"seed": seed, "model": label}, task, attacks, [entry], None, limits)
-    return Audit(results, {}, {label: measured})

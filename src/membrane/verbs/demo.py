@@ -11,10 +11,11 @@ from membrane.models import ResNet
 from membrane.pptp import PPTP
 from membrane.training import Recipe
 from membrane.training.threads import threads
-from membrane.verbs.audit import Audit, audit
+from membrane.verbs.audit import audit
+from membrane.verbs.outcome import Audit
 from membrane.verbs.results import Train
 
-EPOCHS = 40
+EPOCHS = 30
 
 
 def demo_task(seed: int) -> Task:
@@ -30,7 +31,7 @@ def demo_trains() -> dict[str, Train]:
         "short schedule": recipe.with_defense(ShortSchedule(epochs=8)),
         "early stopping": recipe.with_defense(EarlyStopping(epoch=4)),
         "weight averaging": recipe.with_defense(WeightAveraging(first=2, last=4)),
-        "PPTP": recipe.with_defense(PPTP(max_accuracy_drop=0.01, controls=True)),
+        "PPTP": recipe.with_defense(PPTP(max_accuracy_drop=0.01, max_candidates=24, controls=True)),
     }
 
 

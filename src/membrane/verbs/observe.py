@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
-from membrane.attacks import Attack
-from membrane.core.errors import NotEnoughDataError, raise_all
+from membrane.attacks import ATTACKS, Attack
+from membrane.core.errors import NotEnoughDataError, SettingError, raise_all
 from membrane.core.progress import Progress, silent
 from membrane.core.values import Bools, Ints, Observation
 from membrane.data.membership import without_pair
@@ -58,3 +60,21 @@ def score_bank(
             scores[attack.name].append(attack(seen))
         progress("score", target + 1, n_models)
     return {name: np.stack(rows) for name, rows in scores.items()}
+
+
+def choose_attacks(attacks: Sequence[str | Attack] | None, n_models: int, n_population: int) -> list[Attack]:
+    """The named attacks, checked; or all that a bank of this size can feed.
+
+    Raises:
+        SettingError: If a name is unknown or given twice.
+        NotEnoughDataError: If a named attack cannot run.
+    """
+    if attacks is None:
+        n_each = n_models // 2 - 1
+        return [attack for name in ATTACKS if not (attack := ATTACKS.make(name)).missing(n_each, n_each, n_population)]
+    made = [ATTACKS.make(one) if isinstance(one, str | dict) else one for one in attacks]
+    names = [attack.name for attack in made]
+    if len(set(names)) != len(names) or not names:
+        raise SettingError(f"attacks are {names}; name each once, and at least one.")
+    check_attacks(made, n_models, n_population)
+    return made
