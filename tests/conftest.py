@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+# Nets of a test are so small that a second thread costs more than it gives, most of all on a busy machine. Set
+# before torch is imported, so that processes started by tests inherit it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch
