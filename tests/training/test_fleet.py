@@ -20,7 +20,6 @@ from membrane.defenses import EarlyStopping, RelaxLoss, ShortSchedule, WeightAve
 from membrane.models import MLP, signals_of
 from membrane.training import Defense, Recipe, fleet, train_fleet, train_model
 from membrane.training.fleet import release_key, shares_training, training_key
-from membrane.training.identity import identity
 from tests import processes
 from tests.training import jobs
 from tests.training.jobs import N_MODELS, bank_bits, own_loop, small_recipe, weight_bits
@@ -272,58 +271,6 @@ def test_a_counter_in_a_callable_object_does_not_undo_what_is_stored(tmp_path: P
         train_fleet(second, task, store, seed=0)
         train_fleet(other, task, store, seed=0)
         assert (first.calls, second.calls, other.calls) == (N_MODELS, 0, N_MODELS)
-
-
-def closure(epochs: object, *, default: object = None) -> Callable[..., object]:
-    def train(
-        members: object, holdout: object, generator: object, default: object = default, *, named: object = default
-    ) -> object:
-        return epochs, default, named
-
-    return train
-
-
-def recursive() -> Callable[..., object]:
-    def train(depth: int) -> object:
-        return train(depth - 1) if depth else None
-
-    return train
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    epochs: int = 1
-
-
-def test_what_a_function_is_bound_to_is_part_of_its_identity() -> None:
-    functions = [
-        closure(1),
-        closure(2),
-        closure("1"),
-        closure((1, 2)),
-        closure(Settings(1)),
-        closure(Settings(2)),
-        closure(closure(1)),
-        closure(closure(2)),
-        closure(1, default=3),
-        closure(1, default=4),
-        closure(MLP),
-        closure(Trainer),
-        functools.partial(closure(1), 5),
-        functools.partial(closure(1), 6),
-        functools.partial(closure(2), 5),
-        functools.partial(closure(1), default=5),
-        functools.partial(closure(1), named=5),
-        Trainer(1),
-        Trainer(2),
-        Trainer(1).method,
-        Trainer(2).method,
-        own_loop,
-        recursive(),
-    ]
-    assert len({identity(function) for function in functions}) == len(functions)
-    assert identity(closure(1)) == identity(closure(1))
-    assert identity(closure([1])) == identity(closure([2])), "what can change has no part in it"
 
 
 def test_a_function_without_source_is_refused(tmp_path: Path, task: Task) -> None:

@@ -56,10 +56,12 @@ def train_fleet(
     seed: int,
     progress: Progress = silent,
     rows: Iterable[int] | None = None,
+    label: str = "",
 ) -> Bank:
     """Train (or read back) every model of the task and collect its signals.
 
-    Killed at any moment, a second call repeats no finished model and ends with the same bits.
+    Killed at any moment, a second call repeats no finished model and ends with the same bits; a function that
+    cannot be recognized (see ``identity``) is called anew for every model.
 
     Args:
         train: A recipe, or any function ``train(members, holdout, generator) -> model`` that runs the user's
@@ -69,6 +71,7 @@ def train_fleet(
         seed: Each model's own seed is derived from it.
         progress: Told of finished epochs (recipes) or models (functions).
         rows: Only these models, for sharing the work between processes; all if not given.
+        label: Keeps the results of a function apart from those under other labels; recipes need none.
 
     Raises:
         TrainingError: If a training diverges; models finished before stay in the store.
@@ -79,7 +82,7 @@ def train_fleet(
     function = None if isinstance(train, Recipe) else identity(train)  # once: counters in it must not change keys
     releases = []
     for done, row in enumerate(chosen):
-        releases.append(_release(train, function, task, store, seed, row, _part(progress, done, len(chosen))))
+        releases.append(_release(train, function, label, task, store, seed, row, _part(progress, done, len(chosen))))
         progress("models", done + 1, len(chosen))
     return Bank(
         Signals.stack([signals for signals, _, _ in releases]),
@@ -110,13 +113,14 @@ def _part(progress: Progress, done: int, total: int) -> Progress:
 def _release(
     train: Recipe | TrainFunction,
     function: str | None,
+    label: str,
     task: Task,
     store: Store,
     seed: int,
     row: int,
     progress: Progress,
 ) -> tuple[Signals, Signals, Mapping[str, Any]]:
-    key = release_key(train, task, seed, row, function)
+    key = release_key(train, task, seed, row, function, label)
     if not store.has("release", key):
         model, facts = _make(train, task, store, seed, row, progress)
         tensors = {f"pool/{kind}": array for kind, array in signals_of(model, task.pool).arrays().items()}
@@ -190,14 +194,16 @@ def _environment() -> dict[str, Any]:
     return {"torch": torch.__version__, "threads": torch.get_num_threads(), "machine": platform.machine()}
 
 
-def release_key(train: Recipe | TrainFunction, task: Task, seed: int, row: int, function: str | None = None) -> str:
+def release_key(
+    train: Recipe | TrainFunction, task: Task, seed: int, row: int, function: str | None = None, label: str = ""
+) -> str:
     """Key of a released model's signals; ``function`` is the identity of a user's function, if known already."""
     measured = {"task": task.checksum(), "release_version": RELEASE_VERSION}
     if isinstance(train, Recipe):
         released = {"training": training_key(train, task, seed, row), "defense": to_plain(train.defense)}
         return fingerprint(measured | released)
     members = task.members(row).checksum()
-    named = {"function": function or identity(train), "members": members, "seed": seed, "row": row}
+    named = {"function": function or identity(train), "label": label, "members": members, "seed": seed, "row": row}
     return fingerprint(measured | named | {"version": TRAINING_VERSION, **_environment()})
 
 

@@ -111,7 +111,7 @@ def _audit(
     entries, costs, measurements = [], {}, {}
     for i, (label, train) in enumerate(trains.items()):
         start = time.perf_counter()
-        bank = train_fleet(train, task, store, seed, _named(progress, label, i, len(trains)))
+        bank = train_fleet(train, task, store, seed, _named(progress, label, i, len(trains)), label=label)
         scores = score_bank(bank, task.membership, task.pool.y.numpy(), attacks)
         measurements[label] = measure(bank, scores, task, seed)
         entries.append(entry_of(label, train, bank, measurements[label], task))
