@@ -91,9 +91,15 @@ class Search:
         self.measured = dict(measured)
         self.max_candidates = len(measured) + max_candidates
         self._names = probe.partition.names
+        self._seconds = 0.0
 
     def run(self, progress: Progress = silent) -> None:
         """Measure candidates stage by stage until the count is used up."""
+        start = time.perf_counter()
+        self._run(progress)
+        self._seconds += time.perf_counter() - start
+
+    def _run(self, progress: Progress) -> None:
         for stage in (self._windows, self._keeps, self._neighbours):
             for plan in stage():  # lazily: what is measured decides what comes next
                 if len(self.measured) >= self.max_candidates:
@@ -143,7 +149,7 @@ class Search:
             self.probe.unedited.leakage,
             self.measured[plan].leakage if plan.stretches else self.probe.unedited.leakage,
             len(self.measured),
-            time.perf_counter() - start,
+            self._seconds + time.perf_counter() - start,
         )
 
     def _measure(self, plan: Plan) -> Measured:

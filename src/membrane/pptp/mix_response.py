@@ -83,17 +83,18 @@ def mix_response(
     for i, region in enumerate(probe.partition.regions):
         edited = measured[Plan.same((region.name,), first, last)]
         share = probe.partition.share([region.name])
+        drop, null = responses.leakage_drop(edited), responses.null(edited)
         regions_found.append(
             RegionRisk(
                 region.name,
                 region.n_parameters,
                 share,
                 _displacement(probe, region.keys, first, last),
-                responses.leakage_drop(edited),
+                drop,
                 responses.accuracy_change(edited),
-                responses.null(edited),
+                null,
                 _random_control(probe, share, first, last, responses.base, controls) if controls else None,
-                responses.flags(edited),
+                ("within the permuted null",) if null.low <= drop.value <= null.high else (),
             )
         )
         if controls:
@@ -150,11 +151,6 @@ class _Responses:
         labels = self._is_member[0]
         drops = np.array([auc(before, labels[p]) - auc(after, labels[p]) for p in self._permutations])
         return _spread(float(np.median(drops)), drops)
-
-    def flags(self, edited: Measured) -> tuple[str, ...]:
-        null = self.null(edited)
-        drop = self.leakage_drop(edited)
-        return ("within the permuted null",) if null.low <= drop.value <= null.high else ()
 
 
 def _spread(value: float, replicates: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Spread:

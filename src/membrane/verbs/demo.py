@@ -15,12 +15,12 @@ from membrane.verbs.audit import audit
 from membrane.verbs.outcome import Audit
 from membrane.verbs.results import Train
 
-EPOCHS = 30
+EPOCHS = 24
 
 
 def demo_task(seed: int) -> Task:
     """All 1797 digits: a pool of which each model trains on 500, 500 to choose on, 297 to test on."""
-    return make_task(Digits(test=297).load(), n_models=16, pool=1000, holdout=500, canaries=50, seed=seed)
+    return make_task(Digits(test=297).load(), n_models=12, pool=1000, holdout=500, canaries=50, seed=seed)
 
 
 def demo_trains() -> dict[str, Train]:
@@ -36,7 +36,7 @@ def demo_trains() -> dict[str, Train]:
 
 
 def demo(out: str | os.PathLike[str] | None = None, seed: int = 0, progress: Progress = silent) -> Audit:
-    """Audit of five pipelines on scikit-learn's digits, with mislabelled canaries, 16 models each.
+    """Audit of five pipelines on scikit-learn's digits, with mislabelled canaries, 12 models each.
 
     Args:
         out: Run folder; temporary if not given.
