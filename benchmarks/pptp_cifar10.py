@@ -168,7 +168,7 @@ def plans_of(task: Task, store: Store, row: int, *, augment: bool) -> dict[str, 
         )
         controls = torch_generator(SEED, "controls", row) if row == 0 else None
         risk_map, measured = mix_response(probe, numpy_generator(SEED, "locate", row), controls=controls)
-        search = Search(probe, risk_map.window, measured, MAX_CANDIDATES)
+        search = Search(probe, measured, MAX_CANDIDATES)
         start = time.perf_counter()
         search.run()
         seconds = risk_map.seconds + time.perf_counter() - start

@@ -16,8 +16,8 @@ from tests.small import probe, trained
 @functools.cache
 def search(max_candidates: int = 40) -> Search:
     one = probe()
-    risk_map, measured = mix_response(one, numpy_generator(0))
-    found = Search(one, risk_map.window, measured, max_candidates)
+    _, measured = mix_response(one, numpy_generator(0))
+    found = Search(one, measured, max_candidates)
     found.run()
     return found
 
@@ -68,8 +68,8 @@ def test_the_search_never_looks_at_the_confirming_half() -> None:
     one = trained()
     blind = Probe(one.model, one.trail, one.members, one.holdout, torch_generator(0, "probe"))
     blind.confirm = blind.confirm.relabelled((blind.confirm.y + 1) % 10)
-    risk_map, measured = mix_response(blind, numpy_generator(0))
-    found = Search(blind, risk_map.window, measured, 40)
+    _, measured = mix_response(blind, numpy_generator(0))
+    found = Search(blind, measured, 40)
     found.run()
     same = search().measured
     assert found.measured.keys() == same.keys()

@@ -105,8 +105,8 @@ def test_early_windows_and_shares_are_tried_however_many_regions_there_are() -> 
 
     one = trained()
     probe = Probe(one.model, one.trail, one.members, one.holdout, generator)
-    risk_map, measured = mix_response(probe, numpy_generator(0))
-    search = Search(probe, risk_map.window, measured, max_candidates=5)
+    _, measured = mix_response(probe, numpy_generator(0))
+    search = Search(probe, measured, max_candidates=5)
     search.run()
     assert len(search.measured) == len(measured) + 5
 

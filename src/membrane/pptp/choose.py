@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
+from torch import Tensor
 
 from membrane.core.errors import SettingError
 from membrane.core.progress import Progress, silent
@@ -77,17 +78,13 @@ class Search:
 
     Args:
         probe: Measures.
-        window: The locating window.
         measured: What locating measured already.
         max_candidates: Plans measured besides those of locating; a count, not seconds, so that a busy machine
             gives the same plan.
     """
 
-    def __init__(
-        self, probe: Probe, window: tuple[int, int], measured: dict[Plan, Measured], max_candidates: int
-    ) -> None:
+    def __init__(self, probe: Probe, measured: dict[Plan, Measured], max_candidates: int) -> None:
         self.probe = probe
-        self.window = window
         self.measured = dict(measured)
         self.max_candidates = len(measured) + max_candidates
         self._names = probe.partition.names
@@ -128,7 +125,7 @@ class Search:
         ]
         before = self.probe.confirm_correct(None)
         for tried, plan in enumerate(feasible[:CONFIRMATIONS], 1):
-            after = self.probe.confirm_correct(plan.state(self.probe.final, self.probe.trail, self.probe.partition))
+            after = self.probe.confirm_correct(self._state(plan))
             change = _paired(before, after, generator)
             if change.value >= -budget.max_accuracy_drop:
                 reason = f"least leakage within the budget; confirmed at try {tried} of at most {CONFIRMATIONS}."
@@ -154,9 +151,11 @@ class Search:
 
     def _measure(self, plan: Plan) -> Measured:
         if plan not in self.measured:
-            state = plan.state(self.probe.final, self.probe.trail, self.probe.partition)
-            self.measured[plan] = self.probe.measure(state)
+            self.measured[plan] = self.probe.measure(self._state(plan))
         return self.measured[plan]
+
+    def _state(self, plan: Plan) -> dict[str, Tensor]:
+        return plan.state(self.probe.final, self.probe.trail, self.probe.partition)
 
     def _best_sets(self, n: int) -> list[tuple[str, ...]]:
         """Sets whose plans lie nearest the ideal corner: much leakage removed for little accuracy."""
@@ -224,5 +223,4 @@ def _paired(
 ) -> Spread:
     change = after.astype(np.float64) - before
     replicates = mean_replicates(change[None], resample(1, len(change), N_RESAMPLES, generator, models=False))
-    low, high = np.quantile(replicates, [0.025, 0.975])
-    return Spread(float(change.mean()), float(low), float(high))
+    return Spread.of(float(change.mean()), replicates)

@@ -140,22 +140,17 @@ class _Responses:
         return auc_replicates(self._scores(measured), self._is_member, self._resamples)
 
     def leakage_drop(self, edited: Measured) -> Spread:
-        return _spread(self.base.leakage - edited.leakage, self._base_auc - self._aucs(edited))
+        return Spread.of(self.base.leakage - edited.leakage, self._base_auc - self._aucs(edited))
 
     def accuracy_change(self, edited: Measured) -> Spread:
         change = edited.correct.astype(np.float64) - self.base.correct
-        return _spread(float(change.mean()), mean_replicates(change[None], self._search_resamples))
+        return Spread.of(float(change.mean()), mean_replicates(change[None], self._search_resamples))
 
     def null(self, edited: Measured) -> Spread:
         before, after = self._scores(self.base)[0], self._scores(edited)[0]
         labels = self._is_member[0]
         drops = np.array([auc(before, labels[p]) - auc(after, labels[p]) for p in self._permutations])
-        return _spread(float(np.median(drops)), drops)
-
-
-def _spread(value: float, replicates: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Spread:
-    low, high = np.quantile(replicates, [0.025, 0.975])
-    return Spread(value, float(low), float(high))
+        return Spread.of(float(np.median(drops)), drops)
 
 
 def _displacement(probe: Probe, keys: Sequence[str], first: int, last: int) -> float:

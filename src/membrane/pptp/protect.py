@@ -84,7 +84,7 @@ def protect(
     risk_map, measured = mix_response(
         probe, numbers, controls=torch_generator(seed, "controls") if controls else None, progress=progress
     )
-    search = Search(probe, risk_map.window, measured, max_candidates)
+    search = Search(probe, measured, max_candidates)
     search.run(progress)
     choice = search.choose(budget or Budget(), numpy_generator(seed, "choose"))
     released = apply_plan(model, trail, members, choice.plan, force=force)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from membrane.core.settings import to_plain
 
 
@@ -15,6 +18,12 @@ class Spread:
     value: float
     low: float
     high: float
+
+    @staticmethod
+    def of(value: float, replicates: npt.NDArray[np.float64]) -> Spread:
+        """The value between the 2.5 % and 97.5 % quantiles of its replicates (B,)."""
+        low, high = np.quantile(replicates, [0.025, 0.975])
+        return Spread(value, float(low), float(high))
 
 
 @dataclass(frozen=True)
