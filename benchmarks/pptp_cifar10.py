@@ -77,24 +77,26 @@ def load_task(path: Path, canaries: int) -> Task:
 
 
 def recipe(*, augment: bool, defense: Defense | None = None) -> Recipe:
-    """The setting: 24 epochs, SGD 0.1, cosine; every epoch's sum is kept."""
-    return Recipe(model=ResNet(), epochs=24, augment=augment, keep=None, defense=defense or Defense())
+    """The setting: 24 epochs, SGD 0.1, cosine, bfloat16 autocast; every epoch's sum is kept."""
+    return Recipe(
+        model=ResNet(), epochs=24, augment=augment, keep=None, defense=defense or Defense(), precision="bfloat16"
+    )
 
 
 # (augmentation, canaries in the pool, training-time defense, models): each is trained once, most needed first
 TRAININGS: list[tuple[bool, int, Defense, int]] = [
     (False, CANARIES, Defense(), N_MODELS),
     (False, CANARIES, ShortSchedule(7), N_MODELS),
-    (False, CANARIES, ShortSchedule(10), N_MODELS),
-    (True, CANARIES, Defense(), N_MODELS),
     (False, CANARIES, ShortSchedule(5), N_MODELS),
-    (True, CANARIES, ShortSchedule(16), N_MODELS),
-    (False, 0, Defense(), CLEAN_MODELS),
-    (True, 0, Defense(), CLEAN_MODELS),
+    (False, CANARIES, ShortSchedule(10), N_MODELS),
     (False, CANARIES, RelaxLoss(0.5), N_MODELS),
     (False, CANARIES, RelaxLoss(1.0), N_MODELS),
     (False, CANARIES, RelaxLoss(0.25), N_MODELS),
+    (False, 0, Defense(), CLEAN_MODELS),
+    (True, CANARIES, Defense(), N_MODELS),
+    (True, CANARIES, ShortSchedule(16), N_MODELS),
     (True, CANARIES, ShortSchedule(12), N_MODELS),
+    (True, 0, Defense(), CLEAN_MODELS),
     (True, CANARIES, RelaxLoss(0.5), N_MODELS),
     (True, CANARIES, RelaxLoss(1.0), N_MODELS),
 ]
@@ -108,8 +110,10 @@ def cells(*, augment: bool) -> Iterator[Cell]:
     whole = "whole-network window"
     yield Cell("undefended", "", Defense())
     yield from (Cell(whole, f"epochs {a}-{b}", WeightAveraging(a, b)) for a, b in wide)
+    yield from (Cell(f"{whole}, epoch ends", f"epochs {a}-{b}", WeightAveraging(a, b, of="epochs")) for a, b in late)
     yield from (Cell("PPTP", f"drop {budget:g}", None, budget) for budget in BUDGETS)
     yield from (Cell("late window", f"epochs {a}-{b}", RegionWindow(LATE, a, b)) for a, b in late)
+    yield from (Cell("late window with head", f"epochs {a}-{b}", RegionWindow((*LATE, "head"), a, b)) for a, b in late)
     yield from (Cell("early stopping", f"epoch {e}", EarlyStopping(e)) for e in stops)
     controls: tuple[tuple[Literal["inverse", "random"], str], ...] = (
         ("inverse", "inverse window"),
@@ -127,20 +131,22 @@ def cells(*, augment: bool) -> Iterator[Cell]:
     yield Cell("undefended, recalibrated", "", RegionWindow((), *late[0], keep=1.0))
 
 
-def train(data: Path, store: Store, share: int, shares: int) -> None:
-    """This process's share of the models: train, then every edit that starts from it; finished ones are skipped."""
+def train(data: Path, store: Store, share: int, shares: int, only: Sequence[str], *, augment: bool) -> None:
+    """This process's share of one setting: every training, then every edit of one; finished ones are skipped."""
     tasks = {canaries: load_task(data, canaries) for canaries in (CANARIES, 0)}
-    for augment, canaries, defense, n_models in TRAININGS:
-        rows = range(share, n_models, shares)
-        for row in rows:
+    trainings = [t for t in TRAININGS if t[0] == augment and (not only or t[2].name in only)]
+    for _, canaries, defense, n_models in trainings:
+        for row in range(share, n_models, shares):
             start = time.perf_counter()
             train_model(recipe(augment=augment, defense=defense), tasks[canaries], store, SEED, row)
             say(f"{defense} augment={augment} canaries={canaries} row {row}: {time.perf_counter() - start:.0f} s")
-        for cell in cells(augment=augment):
-            if (cell.defense or Defense()).trained_as() == defense.trained_as():
+    for cell in cells(augment=augment):
+        trained_as = (cell.defense or Defense()).trained_as()
+        for _, canaries, defense, n_models in trainings:
+            if defense.trained_as() == trained_as:
                 start = time.perf_counter()
-                bank_of(cell, tasks[canaries], store, augment=augment, rows=rows)
-                say(f"{cell.method} {cell.strength}: {time.perf_counter() - start:.0f} s")
+                bank_of(cell, tasks[canaries], store, augment=augment, rows=range(share, n_models, shares))
+                say(f"{cell.method} {cell.strength}, canaries={canaries}: {time.perf_counter() - start:.0f} s")
 
 
 def say(text: str) -> None:
@@ -423,16 +429,17 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results/pptp_cifar10"))
     parser.add_argument("--share", default="0/1", help="k/n: train only this process's share of the models")
     parser.add_argument("--setting", choices=["plain", "augmented", "both"], default="both")
+    parser.add_argument("--only", nargs="*", default=(), help="train only under these training-time defenses")
     parser.add_argument("--threads", type=int, default=1, help="part of the store's keys")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     store = Store(arguments.store)
     share, shares = map(int, arguments.share.split("/"))
-    if arguments.what in ("train", "all"):
-        train(arguments.data, store, share, shares)
-    if arguments.what in ("report", "all"):
-        for name, augment in (("plain", False), ("augmented", True)):
-            if arguments.setting in (name, "both"):
+    for name, augment in (("plain", False), ("augmented", True)):
+        if arguments.setting in (name, "both"):
+            if arguments.what in ("train", "all"):
+                train(arguments.data, store, share, shares, arguments.only, augment=augment)
+            if arguments.what in ("report", "all"):
                 report(arguments.data, store, arguments.out, augment=augment)
 
 

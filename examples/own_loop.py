@@ -28,8 +28,8 @@ def train(
 ) -> tuple[nn.Module, membrane.Protected]:
     """An ordinary training loop. The three added lines are marked."""
     model = build_model()
-    trail = membrane.Trail(model)  # added: 1
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
+    trail = membrane.Trail(model, optimizer=optimizer)  # added: 1
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
     for _epoch in range(epochs):
         model.train()

@@ -61,10 +61,10 @@ DEFENSE_ROWS = (
     ),
     Row(
         "weight_averaging",
-        nothing={"first": EPOCHS - 1, "last": EPOCHS - 1},
+        nothing={"first": EPOCHS - 1, "last": EPOCHS - 1, "of": "epochs"},
         strong={"first": 0, "last": 2},
         exact=False,
-        nonsense=({"first": -1}, {"first": 4, "last": 3}, {"first": -3, "last": -1}),
+        nonsense=({"first": -1}, {"first": 4, "last": 3}, {"first": -3, "last": -1}, {"of": "batches"}),
     ),
     Row(
         "relaxloss",

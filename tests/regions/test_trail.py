@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from membrane.core.errors import ReleaseError, SettingError, StoreError, TrainingError
 from membrane.core.generators import torch_generator
+from membrane.core.store import write_tensors
 from membrane.regions import Trail, mix
 from tests.regions.nets import Tied
 
@@ -55,6 +56,51 @@ def test_every_window_equals_the_mean_of_the_snapshots(n_epochs: int, keep: int 
         close(walker.trail.window(first, last), walker.mean(first, last))
     if keep is None:
         assert len(walker.trail.windows) == n_epochs * (n_epochs + 1) // 2
+
+
+def test_with_the_optimizer_an_epoch_is_the_mean_of_its_updates_and_its_end_is_kept_too(tmp_path: Path) -> None:
+    model = nn.Linear(3, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    trail = Trail(model, keep=4, optimizer=optimizer)
+    states: list[list[Tensor]] = []
+    for epoch in range(6):
+        states.append([])
+        for _ in range(epoch + 1):
+            optimizer.zero_grad()
+            model(torch.randn(4, 3, generator=torch_generator(epoch))).square().sum().backward()
+            optimizer.step()
+            states[-1].append(model.weight.detach().clone())
+        trail.snapshot()
+    trail.save(tmp_path)
+    for one in (trail, Trail.load(tmp_path)):
+        for first, last in one.windows:
+            means = torch.stack([torch.stack(epoch).mean(0) for epoch in states[first : last + 1]])
+            torch.testing.assert_close(one.window(first, last)["weight"], means.mean(0), rtol=0, atol=1e-6)
+        for epoch in one.epochs:
+            assert torch.equal(one.at(epoch)["weight"], states[epoch][-1])
+        one.check(model)
+    lost = next(epoch for epoch in range(6) if epoch not in trail.epochs)
+    with pytest.raises(SettingError, match=rf"the weights after epoch {lost} were not kept; there are those after"):
+        trail.at(lost)
+
+
+def test_without_updates_the_end_of_an_epoch_is_its_window() -> None:
+    walker = Walker(6, None)
+    close(walker.trail.at(3), walker.mean(3, 3))
+    with pytest.raises(SettingError, match="were not kept"):
+        Walker(30, 3).trail.at(15)
+
+
+def test_an_update_that_diverged_is_not_averaged_away() -> None:
+    walker = Walker(2, None)
+    with torch.no_grad():
+        saved = walker.model[0].bias.clone()
+        walker.model[0].bias[1] = torch.nan
+        walker.trail.accumulate()
+        walker.model[0].bias.copy_(saved)
+        walker.trail.accumulate()
+    with pytest.raises(TrainingError, match=r"after epoch 2 '0.bias' holds NaN or infinity"):
+        walker.trail.snapshot()
 
 
 def test_tied_weights_are_summed_once_and_wrappers_leave_no_trace() -> None:
@@ -171,7 +217,12 @@ def flip_a_bit(folder: Path) -> None:
 
 
 def save_with_torch(folder: Path) -> None:
-    torch.save({"0/weight": torch.zeros(2)}, folder / "trail.safetensors")
+    torch.save({"sum/0/weight": torch.zeros(2)}, folder / "trail.safetensors")
+
+
+def name_other_parts(folder: Path) -> None:
+    checksum = write_tensors(folder / "trail.safetensors", {"weights/0/weight": torch.zeros(2)})
+    change_facts(sha256=checksum)(folder)  # type: ignore[operator]
 
 
 def lose_tensors(folder: Path) -> None:
@@ -201,6 +252,7 @@ def list_facts(folder: Path) -> None:
         (cut_short, "truncated or damaged"),
         (flip_a_bit, "altered or damaged"),
         (save_with_torch, "pickle or a torch.save"),
+        (name_other_parts, "does not hold a trail"),
         (lose_tensors, "cannot read"),
         (lose_facts, "cannot read"),
         (list_facts, "does not hold a trail"),

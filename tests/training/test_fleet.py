@@ -158,6 +158,7 @@ def variants(task: Task) -> dict[str, tuple[Recipe, Task, int, int]]:
         "model": (small_recipe(model=MLP((9,))), task, 0, 0),
         "keep": (small_recipe(keep=2), task, 0, 0),
         "compile": (small_recipe(compile=True), task, 0, 0),
+        "precision": (small_recipe(precision="bfloat16"), task, 0, 0),
         "defense": (small_recipe(defense=RelaxLoss(0.5)), task, 0, 0),
         "strength": (small_recipe(defense=RelaxLoss(0.25)), task, 0, 0),
         "labels": (recipe, dataclasses.replace(task, pool=relabelled), 0, 0),

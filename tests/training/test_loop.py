@@ -60,8 +60,9 @@ def test_the_loop_equals_one_written_by_hand() -> None:
     done = trained(settings, seed=7)
     model = settings.model.build(MEMBERS, torch_generator(7, "weights")).to(memory_format=torch.channels_last)
     order, buffers = torch_generator(7, "order"), [torch.zeros_like(p) for p in model.parameters()]
-    snapshots, step = [], 0
+    ends, means, step = [], [], 0
     for _ in range(3):
+        updates = []
         model.train()
         for batch in Loader(MEMBERS, 16, augment=True).epoch(order):
             lr = 0.05 * (step + 1) / 4 if step < 4 else 0.025 * (1 + math.cos(math.pi * (step - 4) / 8))
@@ -73,14 +74,33 @@ def test_the_loop_equals_one_written_by_hand() -> None:
                     gradient = parameter.grad + 1e-3 * parameter
                     buffer.mul_(0.8).add_(gradient)
                     parameter -= lr * (gradient + 0.8 * buffer)
+            updates.append(copy_state(model))
             step += 1
-        snapshots.append(copy_state(model))
+        ends.append(updates[-1])
+        means.append({key: torch.stack([one[key].float() for one in updates]).mean(0) for key in updates[0]})
     assert step == 12
     for key, value in copy_state(done.model).items():
-        torch.testing.assert_close(value, snapshots[-1][key], rtol=1e-4, atol=1e-5)
-    for epoch, snapshot in enumerate(snapshots):
+        torch.testing.assert_close(value, ends[-1][key], rtol=1e-4, atol=1e-5)
+    for epoch in range(3):
         for key, value in done.trail.window(epoch, epoch).items():
-            torch.testing.assert_close(value, snapshot[key], rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(value, means[epoch][key], rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(done.trail.at(epoch)[key], ends[epoch][key], rtol=1e-4, atol=1e-5)
+
+
+def test_bfloat16_learns_about_the_same_and_keeps_float32_weights() -> None:
+    plain, half = (trained(recipe(epochs=3, precision=precision)) for precision in ("float32", "bfloat16"))
+    assert {value.dtype for value in copy_state(half.model).values()} == {
+        value.dtype for value in copy_state(plain.model).values()
+    }
+    assert weight_bits(half.model) != weight_bits(plain.model)
+    start = recipe().model.build(MEMBERS, torch_generator(0, "weights"))
+    at = [torch.nn.utils.parameters_to_vector(model.parameters()) for model in (start, plain.model, half.model)]
+    assert (at[2] - at[1]).norm() < 0.4 * (at[1] - at[0]).norm()
+
+
+def test_a_precision_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(SettingError, match="precision is float8; it must be float32 or bfloat16"):
+        recipe(precision="float8")
 
 
 def test_the_learning_rate_warms_up_over_one_epoch_and_falls_by_a_cosine() -> None:

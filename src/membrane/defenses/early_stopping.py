@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 
 from membrane.core.errors import SettingError
-from membrane.defenses.windows import from_window, window_mistakes
+from membrane.regions import copy_state, edited
+from membrane.regions.trail import kept_epochs
 from membrane.training.defense import Defense, Finished, Trained
 
 if TYPE_CHECKING:
@@ -42,7 +43,14 @@ class EarlyStopping(Defense):
 
     def mistakes(self, recipe: Recipe, n_members: int, n_holdout: int) -> list[str]:
         """Whether the trail will hold the epoch."""
-        return window_mistakes(self.name, recipe, self.epoch, self.epoch)
+        kept = kept_epochs(recipe.epochs, recipe.keep)
+        if self.epoch in kept:
+            return []
+        near = min(kept, key=lambda epoch: abs(epoch - self.epoch))
+        return [
+            f"{self.name}: a trail of {recipe.epochs} epochs that keeps {recipe.keep or 'all'} has no epoch "
+            f"{self.epoch}; the nearest is {near}. Choose that one or raise the recipe's keep."
+        ]
 
     def trained_as(self) -> Defense:
         """Plain training: only the trail is read."""
@@ -50,4 +58,5 @@ class EarlyStopping(Defense):
 
     def finish(self, trained: Trained, generator: torch.Generator) -> Finished:
         """The model as it was after ``epoch``."""
-        return from_window(trained, self.epoch, self.epoch)
+        state = copy_state(trained.model) | trained.trail.at(self.epoch)
+        return Finished(edited(trained.model, state, trained.members.x), {"epoch": self.epoch})

@@ -1,15 +1,14 @@
-"""Release an earlier state of the whole network: one epoch (early stopping) or a mean of several."""
+"""Release the mean of the whole network's weights over an earlier stretch of training."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 
 from membrane.core.errors import SettingError
-from membrane.regions import edited
-from membrane.regions.edit import copy_state
+from membrane.regions import average, copy_state, edited
 from membrane.regions.trail import kept_epochs, windows_between
 from membrane.training.defense import Defense, Finished, Trained
 
@@ -29,12 +28,6 @@ def window_mistakes(name: str, recipe: Recipe, first: int, last: int) -> list[st
     ]
 
 
-def from_window(trained: Trained, first: int, last: int) -> Finished:
-    """The trained model with all floating-point weights replaced by their mean over a window of epochs."""
-    state = copy_state(trained.model) | trained.trail.window(first, last)
-    return Finished(edited(trained.model, state, trained.members.x), {"first": first, "last": last})
-
-
 @dataclass(frozen=True)
 class WeightAveraging(Defense):
     """Mean of the whole network's weights over a window of epochs, normalization statistics recomputed.
@@ -45,6 +38,7 @@ class WeightAveraging(Defense):
     Args:
         first: First epoch of the window, from 0.
         last: Last epoch, included.
+        of: "updates", the mean over every update of those epochs, or "epochs", over the weights at their ends.
 
     Raises:
         SettingError: If the window is empty or negative.
@@ -56,16 +50,21 @@ class WeightAveraging(Defense):
 
     first: int = 2
     last: int = 5
+    of: Literal["updates", "epochs"] = "updates"
 
     def __post_init__(self) -> None:
         if not 0 <= self.first <= self.last:
             raise SettingError(
                 f"weight_averaging: epochs {self.first} to {self.last} are no window; give 0 <= first <= last."
             )
+        if self.of not in ("updates", "epochs"):
+            raise SettingError(f"weight_averaging: of is {self.of!r}; give 'updates' or 'epochs'.")
 
     def mistakes(self, recipe: Recipe, n_members: int, n_holdout: int) -> list[str]:
         """Whether the trail will hold the window."""
-        return window_mistakes(self.name, recipe, self.first, self.last)
+        windows = [(e, e) for e in range(self.first, self.last + 1)] if self.of == "epochs" else []
+        wanted = [*windows, (self.first, self.last)]
+        return [mistake for window in wanted for mistake in window_mistakes(self.name, recipe, *window)][:1]
 
     def trained_as(self) -> Defense:
         """Plain training: only the trail is read."""
@@ -73,4 +72,7 @@ class WeightAveraging(Defense):
 
     def finish(self, trained: Trained, generator: torch.Generator) -> Finished:
         """The averaged model."""
-        return from_window(trained, self.first, self.last)
+        trail, window = trained.trail, range(self.first, self.last + 1)
+        mean = trail.window(self.first, self.last) if self.of == "updates" else average([trail.at(e) for e in window])
+        edit = edited(trained.model, copy_state(trained.model) | mean, trained.members.x)
+        return Finished(edit, {"first": self.first, "last": self.last})

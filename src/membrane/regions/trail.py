@@ -1,7 +1,9 @@
 """The trail: a model's training history, cheap enough to keep, from which any early stretch can be averaged.
 
 After each epoch the running sum of all weights is updated; at a few epochs the sum itself is kept. The
-mean over any window between kept epochs is then one subtraction.
+mean over any window between kept epochs is then one subtraction. With the optimizer at hand, an epoch counts
+as the mean of the weights after each of its updates: the noise of single updates, in which members leave
+their marks too, averages out.
 """
 
 from __future__ import annotations
@@ -24,14 +26,18 @@ class Trail:
     Args:
         model: The model in training, wrapped or not (DDP, torch.compile). With EMA, pass the EMA model:
             what is released is what should be summed.
-        keep: Sums kept at most, spread evenly in the logarithm of the epoch. Each costs as much memory as the
-            model in float32. None keeps every epoch.
+        keep: Epochs kept at most, spread evenly in the logarithm. Each costs as much memory as the model in
+            float32, twice as much if every update is averaged. None keeps every epoch.
+        optimizer: If given, every update that it makes is averaged (a hook calls ``accumulate``); otherwise an
+            epoch counts as its last weights.
 
     Raises:
         SettingError: If ``keep`` is below 2.
     """
 
-    def __init__(self, model: nn.Module, keep: int | None = 12) -> None:
+    def __init__(
+        self, model: nn.Module, keep: int | None = 12, *, optimizer: torch.optim.Optimizer | None = None
+    ) -> None:
         if keep is not None and keep < 2:
             raise SettingError(f"a trail of {keep} kept epochs has no window; keep 2 or more, or None for all.")
         self.keep = keep
@@ -40,11 +46,34 @@ class Trail:
         self._model: nn.Module | None = model
         self._sum: dict[str, Tensor] = {}
         self._kept: dict[int, dict[str, Tensor]] = {}
+        self._ends: dict[int, dict[str, Tensor]] = {}  # of epochs that count as the mean of their updates
+        self._updates: dict[str, Tensor] = {}  # sum over the updates of the epoch under way, on the model's device
+        self._n_updates = 0
         self._constant: frozenset[str] = frozenset()
         self._last: dict[str, float] = {}
+        if optimizer is not None:
+            optimizer.register_step_post_hook(lambda *_: self.accumulate())
+
+    def accumulate(self, model: nn.Module | None = None) -> None:
+        """Count the weights as they are now into the epoch under way; call after every update, or never.
+
+        Args:
+            model: Where to read, if not the model that the trail was made with.
+
+        Raises:
+            SettingError: If there is no model to read.
+        """
+        now = {k: v for k, v in plain_state(self._source(model)).items() if v.is_floating_point()}
+        with torch.no_grad():
+            if self._n_updates and self._updates.keys() == now.keys():
+                torch._foreach_add_(list(self._updates.values()), [v.float() for v in now.values()])
+            else:
+                self._updates = {key: value.to(torch.float32, copy=True) for key, value in now.items()}
+                self._n_updates = 0
+        self._n_updates += 1
 
     def snapshot(self, model: nn.Module | None = None) -> None:
-        """Add the weights as they are now; call once after every epoch.
+        """Close an epoch: add the mean of its updates, or the weights as they are now; call after every epoch.
 
         Args:
             model: Where to read, if not the model that the trail was made with.
@@ -53,9 +82,7 @@ class Trail:
             SettingError: If the weights are not those of one network.
             TrainingError: If they are not finite.
         """
-        source = model if model is not None else self._model
-        if source is None:
-            raise SettingError("a trail read from a file has no model; pass one to snapshot().")
+        source = self._source(model)
         now = {k: v.to("cpu", torch.float32) for k, v in plain_state(source).items() if v.is_floating_point()}
         if not self._sum:  # a mask of minus infinity is a constant, not a divergence
             trainable = {name for name, _ in unwrap(source).named_parameters()}
@@ -63,18 +90,30 @@ class Trail:
         now = {key: value for key, value in now.items() if key not in self._constant}
         if self._sum and {k: v.shape for k, v in now.items()} != {k: v.shape for k, v in self._sum.items()}:
             raise SettingError("the model's parameters changed since the first snapshot; a trail follows one network.")
-        bad = [key for key, value in now.items() if not torch.isfinite(value).all()]
+        mean = {key: self._updates[key].cpu() / self._n_updates for key in now} if self._n_updates else now
+        self._n_updates = 0
+        bad = [key for key in now if not (torch.isfinite(now[key]).all() and torch.isfinite(mean[key]).all())]
         if bad:
             raise TrainingError(
                 f"after epoch {self.n_epochs} {bad[0]!r} holds NaN or infinity; training has diverged. Lower its rate."
             )
         # A new tensor each time: kept sums must not change under later additions.
-        self._sum = {key: self._sum[key] + value if self._sum else value.clone() for key, value in now.items()}
+        self._sum = {key: self._sum[key] + value if self._sum else value.clone() for key, value in mean.items()}
         self._kept[self.n_epochs] = self._sum
+        if mean is not now:
+            self._ends[self.n_epochs] = {key: value.clone() for key, value in now.items()}
         self._last = _lengths(now)
         self.n_epochs += 1
         if self.keep is not None and len(self._kept) > self.keep:
-            del self._kept[_least_missed(self.epochs)]
+            missed = _least_missed(self.epochs)
+            del self._kept[missed]
+            self._ends.pop(missed, None)
+
+    def _source(self, model: nn.Module | None) -> nn.Module:
+        source = model if model is not None else self._model
+        if source is None:
+            raise SettingError("a trail read from a file has no model; pass one to snapshot().")
+        return source
 
     @property
     def epochs(self) -> tuple[int, ...]:
@@ -105,6 +144,19 @@ class Trail:
         before = self._kept[first - 1]
         return {key: (value - before[key]) / n for key, value in self._kept[last].items()}
 
+    def at(self, epoch: int) -> dict[str, Tensor]:
+        """Weights as they were at the end of an epoch, float32.
+
+        Raises:
+            SettingError: If they were not kept, naming the epochs that were.
+        """
+        if epoch in self._ends:
+            return self._ends[epoch]
+        if self._ends or (epoch, epoch) not in self.windows:
+            ends = sorted(self._ends) or [last for first, last in self.windows if first == last]
+            raise SettingError(f"the weights after epoch {epoch} were not kept; there are those after {ends}.")
+        return self.window(epoch, epoch)
+
     def check(self, model: nn.Module) -> None:
         """Refuse a model that this trail is not the history of.
 
@@ -127,18 +179,31 @@ class Trail:
             )
 
     def tensors(self) -> dict[str, Tensor]:
-        """Kept sums by ``<epoch>/<name>``, for storing."""
-        return {f"{epoch}/{key}": value for epoch in self.epochs for key, value in self._kept[epoch].items()}
+        """Kept sums by ``sum/<epoch>/<name>`` and last weights by ``end/<epoch>/<name>``, for storing."""
+        parts = (("sum", self._kept), ("end", self._ends))
+        return {
+            f"{part}/{epoch}/{key}": value
+            for part, epochs in parts
+            for epoch in sorted(epochs)
+            for key, value in epochs[epoch].items()
+        }
 
     @staticmethod
     def from_tensors(tensors: dict[str, Tensor], n_epochs: int) -> Trail:
-        """Trail from what ``tensors`` gave."""
+        """Trail from what ``tensors`` gave.
+
+        Raises:
+            ValueError: If a name is not one that ``tensors`` gives.
+        """
         trail = Trail(nn.Identity(), keep=None)
         trail._model = None
         trail.n_epochs = n_epochs
+        parts = {"sum": trail._kept, "end": trail._ends}
         for name, value in tensors.items():
-            epoch, _, key = name.partition("/")
-            trail._kept.setdefault(int(epoch), {})[key] = value
+            part, epoch, key = [*name.split("/", 2), "", ""][:3]
+            if part not in parts:
+                raise ValueError(f"{name!r} is not part of a trail")
+            parts[part].setdefault(int(epoch), {})[key] = value
         trail._sum = trail._kept[max(trail._kept)] if trail._kept else {}
         return trail
 

@@ -54,7 +54,7 @@ def fit(
     loader = Loader(members, recipe.batch_size, recipe.augment, device)
     trained, optimizer, loader = defense.wrap(model, optimizer, loader)
     forward = torch.compile(trained, dynamic=False) if recipe.compile else trained
-    trail = Trail(model, recipe.keep)
+    trail = Trail(model, recipe.keep, optimizer=optimizer)
     order = torch_generator(seed, "order")
     for epoch in range(recipe.epochs):
         trained.train()
@@ -63,7 +63,9 @@ def fit(
             for group in optimizer.param_groups:
                 group["lr"] = recipe.lr_at(epoch * len(loader) + i, len(loader))
             batch = defense.batch(batch, epoch, order)
-            loss = defense.loss(forward(batch.x), batch, epoch).mean()
+            with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
+                logits = forward(batch.x)
+            loss = defense.loss(logits.float(), batch, epoch).mean()
             defense.step(trained, optimizer, loss)
             total += loss.detach()
         if not torch.isfinite(total):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import torch
 from torch import nn
@@ -19,7 +20,7 @@ from membrane.data.examples import Examples
 from membrane.models import Model, ResNet
 from membrane.training.defense import Defense, Trained
 
-TRAINING_VERSION = 1  # raise when a change alters trained weights; stored trainings are then not reused
+TRAINING_VERSION = 2  # raise when a change alters trained weights; stored trainings are then not reused
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,10 @@ class Recipe:
         weight_decay: L2 coefficient, coupled as in SGD.
         augment: Random flip and 4-pixel crop (images).
         defense: What protects the model.
-        keep: Sums that the trail keeps (None: every epoch).
+        keep: Epochs that the trail keeps (None: every epoch).
         compile: Train through ``torch.compile``; needs a C++ compiler, pays for long runs.
+        precision: Of the forward pass: "float32", or "bfloat16" for autocast, which trains faster where the
+            processor has bfloat16 arithmetic. Weights, loss and everything measured stay in float32.
     """
 
     model: Model = field(default_factory=ResNet)
@@ -49,6 +52,7 @@ class Recipe:
     defense: Defense = field(default_factory=Defense)
     keep: int | None = 12
     compile: bool = False
+    precision: Literal["float32", "bfloat16"] = "float32"
 
     def __post_init__(self) -> None:
         fits = {
@@ -57,6 +61,7 @@ class Recipe:
             "lr": (0 < self.lr < math.inf, "above 0"),
             "momentum": (0 <= self.momentum < 1, "from 0 to below 1"),
             "weight_decay": (0 <= self.weight_decay < math.inf, "0 or more"),
+            "precision": (self.precision in ("float32", "bfloat16"), "float32 or bfloat16"),
             "keep": (self.keep is None or self.keep >= 2, "2 or more, or nothing for every epoch"),
         }
         raise_all(
