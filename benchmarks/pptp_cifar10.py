@@ -11,7 +11,8 @@ Resumable at any moment, and several processes may share the work:
     python benchmarks/pptp_cifar10.py train --share 1/2
     python benchmarks/pptp_cifar10.py report
 
-``report`` uses what has been trained so far, writes ``results/pptp_cifar10/`` and says what is missing.
+``report`` measures what has been trained so far, one JSON per cell under ``results/pptp_cifar10/``, makes table,
+figure and comparisons from those files alone, and says what is missing.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import platform
+import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -26,11 +29,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from membrane.core.generators import numpy_generator, torch_generator
 from membrane.core.settings import fingerprint, to_plain
-from membrane.core.store import Store, write_bytes, write_json
+from membrane.core.store import Store, read_json, write_bytes, write_json
 from membrane.core.values import Signals
 from membrane.data import Parquet, Splits, Task, make_task
 from membrane.defenses import EarlyStopping, RelaxLoss, ShortSchedule, WeightAveraging
@@ -39,7 +43,7 @@ from membrane.models import ResNet
 from membrane.pptp import Budget, FrozenPlan, Plan, Probe, RegionWindow, Search, mix_response
 from membrane.training import Bank, Defense, Recipe, train_fleet, train_model
 from membrane.training.fleet import RELEASE_VERSION, release_key, training_key
-from membrane.verbs.measure import Measurement, measure
+from membrane.verbs.measure import measure
 from membrane.verbs.observe import choose_attacks, score_bank
 
 SEED = 0
@@ -50,6 +54,7 @@ MAX_CANDIDATES = 27  # plans measured for each model besides those of locating
 BUDGETS = (-0.01, 0.0, 0.01, 0.02, 0.04)
 RESAMPLES = 300
 LATE = ("stage3", "stage4")
+ATTACKED_BY = ("loss", "reference", "lira_offline", "lira", "midpoint", "rmia_offline", "rmia")
 
 
 @dataclass(frozen=True)
@@ -110,7 +115,9 @@ def cells(*, augment: bool) -> Iterator[Cell]:
     whole = "whole-network window"
     yield Cell("undefended", "", Defense())
     yield from (Cell(whole, f"epochs {a}-{b}", WeightAveraging(a, b)) for a, b in wide)
-    yield from (Cell(f"{whole}, epoch ends", f"epochs {a}-{b}", WeightAveraging(a, b, of="epochs")) for a, b in late)
+    if not augment:
+        ends = f"{whole}, epoch ends"
+        yield from (Cell(ends, f"epochs {a}-{b}", WeightAveraging(a, b, of="epochs")) for a, b in late)
     yield from (Cell("PPTP", f"drop {budget:g}", None, budget) for budget in BUDGETS)
     yield from (Cell("late window", f"epochs {a}-{b}", RegionWindow(LATE, a, b)) for a, b in late)
     yield from (Cell("late window with head", f"epochs {a}-{b}", RegionWindow((*LATE, "head"), a, b)) for a, b in late)
@@ -227,104 +234,122 @@ def is_released(cell: Cell, task: Task, store: Store, *, augment: bool, n_models
     return True
 
 
-@dataclass(frozen=True)
-class Point:
-    """A measured cell."""
-
-    cell: Cell
-    measured: Measurement
-    clean_accuracy: float | None
-
-    def curve_point(self, part: str = "population") -> CurvePoint:
-        """Test accuracy against the AUC of the strongest attack on a slice."""
-        attack = self.measured.strongest(part)
-        return CurvePoint(
-            self.cell.method,
-            self.cell.budget or 0.0,
-            float(self.measured.test_correct.mean()),
-            self.measured.auc(attack, part),
-            self.measured.accuracy_replicates,
-            self.measured.auc_replicates(attack, part),
-        )
-
-
-def measure_cells(data: Path, store: Store, *, augment: bool) -> tuple[list[Point], list[str], Task]:
-    """Attack every cell whose releases are all there; name those that are not."""
-    task, clean = load_task(data, CANARIES), load_task(data, 0)
-    attacks = choose_attacks(None, N_MODELS, TEST)
-    points, missing = [], []
-    for cell in cells(augment=augment):
-        if not is_released(cell, task, store, augment=augment, n_models=N_MODELS):
-            missing.append(f"{cell.method} {cell.strength}".strip())
-            continue
-        bank = bank_of(cell, task, store, augment=augment, rows=range(N_MODELS))
-        scores = score_bank(bank, task.membership, task.pool.y.numpy(), attacks)
-        accuracy = None
-        if is_released(cell, clean, store, augment=augment, n_models=CLEAN_MODELS):
-            clean_bank = bank_of(cell, clean, store, augment=augment, rows=range(CLEAN_MODELS))
-            accuracy = float(clean_bank.test.correct.mean())
-        points.append(Point(cell, measure(bank, scores, task, SEED, RESAMPLES), accuracy))
-        say(line(points[-1]))
-    return points, missing, task
-
-
-def line(point: Point) -> str:
-    """One point in words."""
-    measured = point.measured
-    attack = measured.strongest("population")
-    canary = measured.strongest("canaries")
-    return (
-        f"{point.cell.method} {point.cell.strength}: test {measured.test_correct.mean():.3f}, "
-        f"{attack} AUC {measured.auc(attack, 'population'):.3f}, "
-        f"canaries {canary} {measured.auc(canary, 'canaries'):.3f}"
-    )
-
-
-def row_of(point: Point, task: Task) -> dict[str, Any]:
-    """One row of the table, JSON-ready, every rate with its n and interval."""
-    plain = point.measured.plain(task)
-    parts = {}
+def measure_cell(cell: Cell, tasks: dict[int, Task], store: Store, *, augment: bool) -> dict[str, Any]:
+    """One cell attacked and judged, JSON-ready: every rate with its n and interval, and the bootstrap replicates."""
+    task = tasks[CANARIES]
+    bank = bank_of(cell, task, store, augment=augment, rows=range(N_MODELS))
+    attacks = choose_attacks(list(ATTACKED_BY), N_MODELS, TEST)
+    scores = score_bank(bank, task.membership, task.pool.y.numpy(), attacks)
+    measured = measure(bank, scores, task, SEED, RESAMPLES)
+    plain = measured.plain(task)
+    slices = {}
     for name, part in plain["slices"].items():
-        attacks = {attack: {"auc": one["auc"], "tpr": one["tpr"]} for attack, one in part["attacks"].items()}
-        parts[name] = part | {"attacks": attacks}
+        found = {attack: {"auc": one["auc"], "tpr": one["tpr"]} for attack, one in part["attacks"].items()}
+        replicates = measured.auc_replicates(part["strongest"], name)
+        slices[name] = part | {"attacks": found, "replicates": rounded(replicates)}
+    clean = None
+    if is_released(cell, tasks[0], store, augment=augment, n_models=CLEAN_MODELS):
+        clean_bank = bank_of(cell, tasks[0], store, augment=augment, rows=range(CLEAN_MODELS))
+        clean = float(clean_bank.test.correct.mean())
     return {
-        "method": point.cell.method,
-        "strength": point.cell.strength,
-        "defense": to_plain(point.cell.defense)
-        if point.cell.defense
-        else {"name": "pptp", "budget": point.cell.budget},
-        "accuracy": plain["accuracy"],
-        "accuracy_without_canaries": point.clean_accuracy,
-        "slices": parts,
+        "cell": to_plain(cell),
+        "setting": setting(augment=augment),
+        "accuracy": plain["accuracy"] | {"replicates": rounded(measured.accuracy_replicates)},
+        "accuracy_without_canaries": clean,
+        "slices": slices,
     }
 
 
-def comparisons(points: Sequence[Point]) -> list[dict[str, Any]]:
-    """PPTP against every other method: leakage at matched accuracy, accuracy at matched leakage."""
+def rounded(replicates: npt.NDArray[np.float64]) -> list[float]:
+    """Short enough to be kept beside every cell."""
+    return [round(float(value), 5) for value in replicates]
+
+
+def setting(*, augment: bool) -> dict[str, Any]:
+    """All that cells must have in common to be compared."""
+    return {
+        "recipe": to_plain(recipe(augment=augment)),
+        "task": {"pool": POOL, "holdout": HOLDOUT, "test": TEST, "canaries": CANARIES, "models": N_MODELS},
+        "seed": SEED,
+        "resamples": RESAMPLES,
+        "attacks": list(ATTACKED_BY),
+        "torch": torch.__version__,
+        "machine": platform.machine(),
+    }
+
+
+def file_of(cell: Cell, folder: Path) -> Path:
+    """Where a cell's JSON lies."""
+    return folder / (re.sub(r"[^a-z0-9.-]+", "_", f"{cell.method} {cell.strength}".lower()).strip("_") + ".json")
+
+
+def measure_cells(data: Path, store: Store, folder: Path, *, augment: bool) -> None:
+    """Measure every cell whose releases are all there; cells measured before in the same setting stay as they are."""
+    tasks = {canaries: load_task(data, canaries) for canaries in (CANARIES, 0)}
+    for cell in cells(augment=augment):
+        path = file_of(cell, folder)
+        if path.exists() and read_json(path)["setting"] == json.loads(json.dumps(setting(augment=augment))):
+            continue
+        if is_released(cell, tasks[CANARIES], store, augment=augment, n_models=N_MODELS):
+            write_json(path, measure_cell(cell, tasks, store, augment=augment))
+            say(f"measured {cell.method} {cell.strength}")
+    if all(store.has("plans", plans_key(tasks[CANARIES], row, augment=augment)) for row in range(N_MODELS)):
+        found = [plans_of(tasks[CANARIES], store, row, augment=augment) for row in range(N_MODELS)]
+        ratio = 1 + sum(one["seconds"] for one in found) / sum(one["train_seconds"] for one in found)
+        content = {
+            "risk_map": found[0]["risk_map"],
+            "choices": {str(row): one["choices"] for row, one in enumerate(found)},
+            "cost": {"ratio_to_undefended_training": ratio, "candidates": MAX_CANDIDATES},
+        }
+        write_json(folder / "plans.json", json.loads(json.dumps(content)))
+
+
+def curve_point(row: dict[str, Any], part: str = "population") -> CurvePoint:
+    """Test accuracy against the AUC of the strongest attack on a slice."""
+    found = row["slices"][part]
+    return CurvePoint(
+        f"{row['cell']['method']} {row['cell']['strength']}",
+        row["cell"]["budget"] or 0.0,
+        row["accuracy"]["test"]["value"],
+        found["attacks"][found["strongest"]]["auc"]["value"],
+        np.array(row["accuracy"]["replicates"]),
+        np.array(found["replicates"]),
+    )
+
+
+def curves_of(rows: Sequence[dict[str, Any]], part: str) -> dict[str, list[CurvePoint]]:
+    """Points by method."""
     curves: dict[str, list[CurvePoint]] = {}
-    for point in points:
-        curves.setdefault(point.cell.method, []).append(point.curve_point())
+    for row in rows:
+        curves.setdefault(row["cell"]["method"], []).append(curve_point(row, part))
+    return curves
+
+
+def comparisons(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """PPTP against every other method: leakage at matched accuracy, accuracy at matched leakage."""
     found = []
-    undefended = curves["undefended"][0].accuracy
-    for ours in (name for name in curves if name.startswith("PPTP")):
-        for theirs, curve in curves.items():
-            if theirs.startswith("PPTP"):
-                continue
-            for other in curve:
-                at = min(other.accuracy, max(point.accuracy for point in curves[ours]))
-                leak = matched_difference(curves[ours], curve, at, n_models=N_MODELS // 2)
-                gain = matched_accuracy_difference(curves[ours], curve, other.leakage, n_models=N_MODELS // 2)
-                found.append(
-                    {
-                        "ours": ours,
-                        "theirs": theirs,
-                        "accuracy": at,
-                        "undefended_accuracy": undefended,
-                        "less_auc_at_this_accuracy": plain_interval(leak),
-                        "leakage": other.leakage,
-                        "more_accuracy_at_this_leakage": plain_interval(gain),
-                    }
-                )
+    for part in ("population", "canaries"):
+        curves = curves_of(rows, part)
+        for ours in (name for name in curves if name.startswith("PPTP")):
+            reach = max(point.accuracy for point in curves[ours])
+            for theirs in (name for name in curves if not name.startswith("PPTP")):
+                for other in curves[theirs]:
+                    at = min(other.accuracy, reach)
+                    leak = matched_difference(curves[ours], curves[theirs], at, n_models=N_MODELS // 2)
+                    gain = matched_accuracy_difference(
+                        curves[ours], curves[theirs], other.leakage, n_models=N_MODELS // 2
+                    )
+                    found.append(
+                        {
+                            "ours": ours,
+                            "theirs": other.label,
+                            "slice": part,
+                            "accuracy": at,
+                            "less_auc_at_this_accuracy": plain_interval(leak),
+                            "leakage": other.leakage,
+                            "more_accuracy_at_this_leakage": plain_interval(gain),
+                        }
+                    )
     return found
 
 
@@ -344,8 +369,8 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         best, worst = (part["attacks"][part["strongest"]] for part in (population, canaries))
         clean = row["accuracy_without_canaries"]
         cells_ = [
-            row["method"],
-            row["strength"],
+            row["cell"]["method"],
+            row["cell"]["strength"],
             spread(row["accuracy"]["test"]),
             "" if clean is None else f"{clean:.3f}",
             f"{row['accuracy']['train']['value']:.3f}",
@@ -369,18 +394,15 @@ def spread(value: dict[str, Any]) -> str:
     return f"{value['value']:.3f} ({value['low']:.3f}–{value['high']:.3f})" if "value" in value else "not resolvable"
 
 
-def figure(points: Sequence[Point], path: Path, title: str) -> None:
+def figure(rows: Sequence[dict[str, Any]], path: Path, title: str) -> None:
     """Accuracy against leakage, a curve for each method."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
-    curves: dict[str, list[CurvePoint]] = {}
-    for point in points:
-        curves.setdefault(point.cell.method, []).append(point.curve_point())
     fig, axes = plt.subplots(figsize=(9, 6), layout="constrained")
-    for i, (method, curve) in enumerate(curves.items()):
+    for i, (method, curve) in enumerate(curves_of(rows, "population").items()):
         ordered = sorted(curve, key=lambda point: point.leakage)
         colour = plt.get_cmap("tab20")(2 * i % 20 + (2 * i // 20))
         width, size = (2.5, 7) if method == "PPTP" else (1.0, 4)
@@ -393,31 +415,22 @@ def figure(points: Sequence[Point], path: Path, title: str) -> None:
     plt.close(fig)
 
 
-def report(data: Path, store: Store, out: Path, *, augment: bool) -> None:
-    """Measure what is there and write JSON, table and figure."""
-    points, missing, task = measure_cells(data, store, augment=augment)
-    rows = [row_of(point, task) for point in points]
+def report(out: Path, *, augment: bool) -> None:
+    """Table, figure and comparisons, made from the cells' JSON alone."""
     name = "augmented" if augment else "plain"
-    pilot = plans_of(task, store, 0, augment=augment)
-    costs = [plans_of(task, store, row, augment=augment) for row in range(N_MODELS)]
-    ratio = 1 + sum(one["seconds"] for one in costs) / sum(one["train_seconds"] for one in costs)
-    content = {
-        "setting": to_plain(recipe(augment=augment)),
-        "task": {"pool": POOL, "holdout": HOLDOUT, "test": TEST, "canaries": CANARIES, "models": N_MODELS},
-        "seed": SEED,
-        "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
-        "rows": rows,
-        "comparisons": comparisons(points),
-        "risk_map": pilot["risk_map"],
-        "choices": {str(row): one["choices"] for row, one in enumerate(costs)},
-        "cost_of_pptp": {"ratio_to_undefended_training": ratio, "candidates": MAX_CANDIDATES},
-        "missing": missing,
-    }
-    write_json(out / f"{name}.json", json.loads(json.dumps(content)))
+    folder = out / name
+    wanted = list(cells(augment=augment))
+    rows = [read_json(path) for path in (file_of(cell, folder) for cell in wanted) if path.exists()]
+    missing = [f"{cell.method} {cell.strength}" for cell in wanted if not file_of(cell, folder).exists()]
+    if not rows:
+        return say(f"no cell of the setting {name} has been measured yet")
+    if any(row["setting"] != rows[0]["setting"] for row in rows):
+        raise SystemExit(f"{folder} holds cells of different settings; delete those of the older one.")
+    summary = {"setting": rows[0]["setting"], "comparisons": comparisons(rows), "missing": missing}
+    write_json(out / f"{name}.json", json.loads(json.dumps(summary)))
     write_bytes(out / f"{name}.md", (table(rows) + "\n").encode())
-    figure(points, out / f"{name}.png", f"CIFAR-10, small ResNet, {'flip + crop' if augment else 'no augmentation'}")
-    say(f"wrote {out / name}.json; missing: {', '.join(missing) or 'nothing'}")
+    figure(rows, out / f"{name}.png", f"CIFAR-10, small ResNet, {'flip + crop' if augment else 'no augmentation'}")
+    return say(f"wrote {out / name}.json; missing: {', '.join(missing) or 'nothing'}")
 
 
 def main() -> None:
@@ -440,7 +453,8 @@ def main() -> None:
             if arguments.what in ("train", "all"):
                 train(arguments.data, store, share, shares, arguments.only, augment=augment)
             if arguments.what in ("report", "all"):
-                report(arguments.data, store, arguments.out, augment=augment)
+                measure_cells(arguments.data, store, arguments.out / name, augment=augment)
+                report(arguments.out, augment=augment)
 
 
 if __name__ == "__main__":

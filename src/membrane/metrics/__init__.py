@@ -9,6 +9,7 @@ from membrane.metrics.bootstrap import (
     mean_replicates,
     percentile_interval,
     resample,
+    roc_replicates,
     tpr_replicates,
 )
 from membrane.metrics.curves import (
@@ -62,6 +63,7 @@ __all__ = [
     "percentile_interval",
     "resample",
     "roc",
+    "roc_replicates",
     "slice_sizes",
     "tpr_at_fpr",
     "tpr_replicates",

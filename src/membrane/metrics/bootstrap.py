@@ -12,7 +12,7 @@ was proved for, take percentiles, and can draw complementary pairs of models as 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -126,7 +126,7 @@ def auc_replicates(scores: ArrayLike, is_member: ArrayLike, resamples: Resamples
     Raises:
         DataError: If the shapes do not fit, scores are not finite, or a class is missing altogether.
     """
-    return np.array([auc_of_counts(*counts) for counts in _resampled_groups(scores, is_member, resamples)])
+    return roc_replicates(scores, is_member, (), resamples)[0]
 
 
 def tpr_replicates(
@@ -134,28 +134,48 @@ def tpr_replicates(
 ) -> FloatArray:
     """(B,) share of members caught at ``fpr`` in each resample's pooled trials; NaN where a class vanished.
 
-    The threshold is found anew in each resample, so its uncertainty is part of the spread.
+    Everything else is as in ``roc_replicates``.
+    """
+    rates = roc_replicates(scores, is_member, (fpr,), resamples, min_false_positives=min_false_positives)[1]
+    return rates[:, 0]
+
+
+def roc_replicates(
+    scores: ArrayLike,
+    is_member: ArrayLike,
+    fprs: Sequence[float],
+    resamples: Resamples,
+    *,
+    min_false_positives: int = 10,
+) -> tuple[FloatArray, FloatArray]:
+    """Area (B,) and shares of members caught (B, F) in each resample's pooled trials; NaN where a class vanished.
+
+    All from one pass over the resamples. Thresholds are found anew in each, so their uncertainty is part of the
+    spread.
 
     Args:
         scores: (R, N), higher means more likely a member.
         is_member: (R, N) bool.
-        fpr: Allowed false-positive rate, a fraction (0.001 means 0.1 %).
+        fprs: F allowed false-positive rates, fractions (0.001 means 0.1 %).
         resamples: Draws of R models and N examples.
-        min_false_positives: How many non-member trials ``fpr`` must amount to in the data that were resampled.
+        min_false_positives: How many non-member trials a rate must amount to in the data that were resampled.
 
     Raises:
         DataError: If the shapes do not fit, scores are not finite, or a class is missing altogether.
-        NotEnoughDataError: If ``fpr`` amounts to fewer than ``min_false_positives`` non-member trials.
-        SettingError: If ``fpr`` is not above 0 and at most 1, or ``min_false_positives`` is below 1.
+        NotEnoughDataError: If a rate amounts to fewer than ``min_false_positives`` non-member trials.
+        SettingError: If a rate is not above 0 and at most 1, or ``min_false_positives`` is below 1.
     """
     _, member = trials(scores, is_member, 2)
-    check_resolvable(fpr, int(np.count_nonzero(~member)), min_false_positives)
-    replicates = np.full(resamples.n_resamples, np.nan)
-    for index, (members, non_members) in enumerate(_resampled_groups(scores, is_member, resamples)):
+    for fpr in fprs:
+        check_resolvable(fpr, int(np.count_nonzero(~member)), min_false_positives)
+    areas = np.full(resamples.n_resamples, np.nan)
+    rates = np.full((resamples.n_resamples, len(fprs)), np.nan)
+    for i, (members, non_members) in enumerate(_resampled_groups(scores, is_member, resamples)):
+        areas[i] = auc_of_counts(members, non_members)
         n_members = int(members.sum())
         if n_members and non_members.any():
-            replicates[index] = caught_of_counts(members, non_members, fpr) / n_members
-    return replicates
+            rates[i] = [caught_of_counts(members, non_members, fpr) / n_members for fpr in fprs]
+    return areas, rates
 
 
 def mean_replicates(values: ArrayLike, resamples: Resamples) -> FloatArray:

@@ -17,6 +17,7 @@ from membrane.core.values import Bools
 from membrane.data.task import Task
 from membrane.metrics import (
     Interval,
+    Rate,
     Resamples,
     Slice,
     auc,
@@ -25,8 +26,8 @@ from membrane.metrics import (
     percentile_interval,
     resample,
     roc,
+    roc_replicates,
     tpr_at_fpr,
-    tpr_replicates,
 )
 from membrane.training import Bank
 
@@ -118,33 +119,29 @@ class Measurement:
         }
 
     def _attack(self, name: str, part: Slice) -> dict[str, Any]:
-        scores = self.scores[name][:, part.mask].ravel()
-        member = self.is_member[:, part.mask].ravel()
-        replicates = self.auc_replicates(name, part.name)
-        area = percentile_interval(self.auc(name, part.name), replicates, LEVEL, self.n_clusters)
-        curve = roc(scores, member)
+        scores, member = self.scores[name][:, part.mask], self.is_member[:, part.mask]
+        rates = {fpr: _rate(scores, member, fpr) for fpr in FPRS}
+        resolved = [fpr for fpr, rate in rates.items() if isinstance(rate, Rate)]
+        areas, columns = roc_replicates(scores, member, resolved, self.draws.for_slice(part.mask))
+        caught = dict(zip(resolved, columns.T, strict=True))
+        curve = roc(scores.ravel(), member.ravel())
         chosen = _thin(curve.fpr, curve.tpr)
         return {
-            "auc": _plain(area),
-            "tpr": [self._rate(name, part, fpr) for fpr in FPRS],
+            "auc": _plain(percentile_interval(self.auc(name, part.name), areas, LEVEL, self.n_clusters)),
+            "tpr": [{"fpr": fpr} | self._wider(rate, caught.get(fpr)) for fpr, rate in rates.items()],
             "roc": {"fpr": curve.fpr[chosen].tolist(), "tpr": curve.tpr[chosen].tolist()},
         }
 
-    def _rate(self, name: str, part: Slice, fpr: float) -> dict[str, Any]:
-        """TPR with the wider of two intervals, end by end.
+    def _wider(self, rate: Rate | str, replicates: npt.NDArray[np.float64] | None) -> dict[str, Any]:
+        """A rate with the wider of two intervals, end by end, or why it is refused.
 
         Clopper-Pearson counts trials as independent, which those of one model or one example are not; the cluster
         bootstrap knows that, but collapses where every member is caught.
         """
-        scores, member = self.scores[name][:, part.mask], self.is_member[:, part.mask]
-        try:
-            rate = tpr_at_fpr(scores.ravel(), member.ravel(), fpr)
-        except NotEnoughDataError as refusal:
-            return {"fpr": fpr, "refused": str(refusal)}
-        replicates = tpr_replicates(scores, member, fpr, self.draws.for_slice(part.mask))
+        if isinstance(rate, str) or replicates is None:
+            return {"refused": rate}
         spread = percentile_interval(rate.value, replicates, LEVEL, self.n_clusters)
         return asdict(rate) | {
-            "fpr": fpr,
             "low": min(rate.low, spread.low),
             "high": max(rate.high, spread.high),
             "method": f"wider of Clopper-Pearson and {spread.method}",
@@ -199,6 +196,14 @@ def measure(
         draws,
         draws.for_examples(bank.test.shape[1], generator),
     )
+
+
+def _rate(scores: npt.NDArray[np.float64], member: Bools, fpr: float) -> Rate | str:
+    """Share of members caught, or why it is refused."""
+    try:
+        return tpr_at_fpr(scores.ravel(), member.ravel(), fpr)
+    except NotEnoughDataError as refusal:
+        return str(refusal)
 
 
 def _plain(interval: Interval) -> dict[str, Any]:
