@@ -133,7 +133,7 @@ def test_a_missing_column_is_named(tmp_path: Path, column: str) -> None:
         ({"label": [0, -1, 1, 0, 1, 2]}, "run from -1"),
         ({"split": ["train"] * 6}, r"no rows with split = \['test'\]; there are \['train'\]"),
         ({"split": ["train", None] * 3}, r"no rows with split = \['test'\]; there are \['None', 'train'\]"),
-        ({"image": [*IMAGES[:4], None, IMAGES[5]]}, "row 4: the image is NoneType, not bytes"),
+        ({"image": [*IMAGES[:3], None, *IMAGES[4:]]}, "row 3: the image is NoneType, not bytes"),
         ({"image": [{"bytes": None, "path": "a.png"}] * 6}, "row 0: the image is NoneType, not bytes"),
         ({"image": ["a.png"] * 6}, "row 0: the image is str, not bytes"),
         ({"image": [*IMAGES[:3], b"junk", *IMAGES[4:]]}, "row 3: the image cannot be decoded"),

@@ -175,10 +175,3 @@ def test_digits_are_real_whole_and_always_the_same() -> None:
 def test_a_part_of_digits_without_images_is_refused(n: int) -> None:
     with pytest.raises(SettingError, match=f"test is {n}"):
         Digits(test=n)
-
-
-def test_sources_are_made_by_name() -> None:
-    assert set(SOURCES) == {"digits", "parquet"}
-    assert SOURCES.make({"name": "digits", "test": 300}) == Digits(300)
-    with pytest.raises(SettingError, match="needs a value for 'path'"):
-        SOURCES.make("parquet")

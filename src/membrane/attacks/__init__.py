@@ -5,10 +5,19 @@ A new attack is one file here, one line in ``ATTACKS`` and one row in the test t
 """
 
 from membrane.attacks.attack import Access, ActiveAttack, Attack, Scores
+from membrane.attacks.base import BASE
+from membrane.attacks.base_offline import OfflineBASE
+from membrane.attacks.calibration import Calibration
+from membrane.attacks.class_thresholds import ClassThresholds
+from membrane.attacks.confidence import Confidence
+from membrane.attacks.correctness import Correctness
+from membrane.attacks.entropy import Entropy
 from membrane.attacks.lira import LiRA
 from membrane.attacks.lira_offline import OfflineLiRA
 from membrane.attacks.loss import LossThreshold
 from membrane.attacks.midpoint import Midpoint
+from membrane.attacks.modified_entropy import ModifiedEntropy
+from membrane.attacks.population import Population
 from membrane.attacks.reference import AttackR
 from membrane.attacks.rmia import RMIA
 from membrane.attacks.rmia_offline import OfflineRMIA
@@ -18,26 +27,44 @@ ATTACKS: Catalogue[Attack] = Catalogue(
     "attack",
     [
         LossThreshold,
+        Confidence,
+        Entropy,
+        ModifiedEntropy,
+        Correctness,
+        Population,
+        ClassThresholds,
+        Calibration,
         AttackR,
         OfflineLiRA,
         LiRA,
         Midpoint,
         OfflineRMIA,
         RMIA,
+        OfflineBASE,
+        BASE,
     ],
 )
 
 __all__ = [
     "ATTACKS",
+    "BASE",
     "RMIA",
     "Access",
     "ActiveAttack",
     "Attack",
     "AttackR",
+    "Calibration",
+    "ClassThresholds",
+    "Confidence",
+    "Correctness",
+    "Entropy",
     "LiRA",
     "LossThreshold",
     "Midpoint",
+    "ModifiedEntropy",
+    "OfflineBASE",
     "OfflineLiRA",
     "OfflineRMIA",
+    "Population",
     "Scores",
 ]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import json
-import warnings
-from collections.abc import Sequence
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -13,121 +14,188 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import torch
 
-from membrane.core.errors import DataError
+from membrane.core.errors import DataError, raise_all
 from membrane.data.examples import Examples, class_names
-from membrane.data.source import Source, Splits
+from membrane.data.images import Colour, Form, decode
+from membrane.data.source import Paths, Source, Splits, matches
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_LARGEST = 4096 * 4096  # pixels of one image; a bigger one in a training set is a decompression bomb
-
-Pixels = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
+_ROWS = 1024  # decoded at a time
+_SPLIT_NAME = re.compile(r"(?:^|[^a-z])(train|test|validation|valid|val)(?=[^a-z]|$)")
+_VALIDATION = ("validation", "valid", "val")
 
 
 @dataclass(frozen=True)
 class Parquet(Source):
-    """Encoded images (PNG, JPEG) in a parquet file with columns for image, label and split.
+    """Encoded images (PNG, JPEG) in one or several parquet files with columns for image and label.
 
-    The image column holds bytes, or a struct with a ``bytes`` field. Class names are read from the
-    schema's metadata (``classes``, one a line, or Hugging Face's feature description) where present.
+    The image column holds bytes, or a struct with a ``bytes`` field. Which split a row belongs to says, in this order:
+    ``test``, if given; the split column; the name of the file or of its folder (``train-00000-of-00002.parquet``,
+    ``train/0000.parquet``), where a validation split stands in if there is no test split. Class names are read from
+    the schema's metadata (``classes``, one a line, or Hugging Face's feature description) where present.
 
     Args:
-        path: The file.
+        path: A file, a folder of parquet files, a pattern such as ``data/*.parquet``, or a list of these.
         image: Name of the image column.
         label: Name of the label column, whole numbers from 0.
         split: Name of the split column; its values must include "train" and "test".
+        test: The same as ``path`` for the test split; ``path`` is the train split alone then.
+        size: Side in pixels that images are scaled and cropped to; None: they must be of one size already.
+        colour: "rgb" for three channels, "grey" for one.
     """
 
     name: ClassVar[str] = "parquet"
+    paths: ClassVar[tuple[str, ...]] = ("path", "test")
 
-    path: str
+    path: Paths
     image: str = "image"
     label: str = "label"
     split: str = "split"
+    test: Paths = ()
+    size: int | None = None
+    colour: Colour = "rgb"
+
+    def __post_init__(self) -> None:
+        Form(self.size, self.colour)
 
     def load(self) -> Splits:
-        """Train and test split, images as uint8 (N, 3, height, width).
+        """Train and test split, images as uint8 (N, channels, height, width).
 
         Raises:
-            DataError: If the file is missing, truncated, lacks a column, or an image cannot be decoded.
+            DataError: If a file is missing, truncated or lacks a column, or an image cannot be decoded.
         """
-        table = self._table()
-        split = np.asarray(table.column(self.split).to_pylist(), dtype=object)
+        shards = self._shards()
+        split = np.concatenate([shard.split for shard in shards])
         missing = {"train", "test"} - set(split)
         if missing:
             there = sorted(map(str, set(split)))
-            raise DataError(f"{self.path}: no rows with {self.split} = {sorted(missing)}; there are {there}.")
-        y = _labels(table.column(self.label).to_pylist(), self.path)
-        x = torch.from_numpy(_decode(table.column(self.image).to_pylist(), self.path))
-        classes = class_names(int(y.max()) + 1, _class_names(table.schema, self.label))
-        examples = Examples(x, y, classes, Path(self.path).stem)
-        return Splits(*(examples[torch.from_numpy(np.flatnonzero(split == part))] for part in ("train", "test")))
+            raise DataError(f"{self._where}: no rows with {self.split} = {sorted(missing)}; there are {there}.")
+        used = np.isin(split, ("train", "test"))
+        y = torch.cat([shard.labels() for shard in shards])
+        x = torch.from_numpy(decode(self._images(shards, used), int(used.sum()), Form(self.size, self.colour)))
+        classes = class_names(int(y.max()) + 1, _class_names(shards[0].schema, self.label))
+        examples = Examples(x, y[torch.from_numpy(used)], classes, self._title)
+        return Splits(*(examples[torch.from_numpy(np.flatnonzero(split[used] == part))] for part in ("train", "test")))
 
-    def _table(self) -> pa.Table:
-        import pyarrow as pa
+    def _shards(self) -> list[_Shard]:
+        files = [(file, "train" if self.test else None) for file in _files(self.path)]
+        files += [(file, "test") for file in _files(self.test)]
+        shards = [_Shard(file) for file, _ in files]
+        by_name = not self.test and not any(self.split in shard.schema.names for shard in shards) and _named(shards)
+        for shard, (_, part) in zip(shards, files, strict=True):
+            shard.read(self.label, self.image, None if part or by_name else self.split, part or shard.name_says)
+        if by_name and "test" not in {shard.name_says for shard in shards}:
+            for shard in shards:
+                shard.split[np.isin(shard.split, _VALIDATION)] = "test"
+        if not any(len(shard.split) for shard in shards):
+            raise DataError(f"{self._where} has no rows.")
+        return shards
+
+    def _images(self, shards: Sequence[_Shard], used: np.ndarray[Any, np.dtype[np.bool_]]) -> Iterator[tuple[str, Any]]:
+        rows = ((f"{shard.file}, row {i}", value) for shard in shards for i, value in enumerate(shard.images(self.image)))
+        return (one for one, wanted in zip(rows, used, strict=True) if wanted)
+
+    @property
+    def _where(self) -> str:
+        return self.path if isinstance(self.path, str) else ", ".join(self.path)
+
+    @property
+    def _title(self) -> str:
+        files = _files(self.path)
+        return Path(files[0]).stem if len(files) == 1 else Path(files[0]).absolute().parent.name
+
+
+class _Shard:
+    """One file: schema, label and split of every row in memory, images read when asked for."""
+
+    def __init__(self, file: str) -> None:
         import pyarrow.parquet as pq
 
-        columns = [self.image, self.label, self.split]
-        try:
-            names = pq.read_schema(self.path).names
-            missing = [column for column in columns if column not in names]
-            if missing:
-                raise DataError(f"{self.path} has no column {missing}; it has {names}. Name them in the data settings.")
-            table = pq.read_table(self.path, columns=columns)
-        except FileNotFoundError as problem:
-            raise DataError(f"there is no file {self.path}. Give the path of a parquet file of images.") from problem
-        except (pa.ArrowException, OSError) as problem:
-            raise DataError(f"{self.path} is not a whole parquet file ({problem}); download it again.") from problem
-        if not table.num_rows:
-            raise DataError(f"{self.path} has no rows.")
-        return table
+        self.file = file
+        self.split = np.empty(0, dtype=object)
+        self._labels: list[Any] = []
+        with _whole(file):
+            self.schema: pa.Schema = pq.read_schema(file)
 
+    @property
+    def name_says(self) -> str | None:
+        """The split that the name of the file, else of its folder, tells."""
+        path = Path(self.file)
+        told = [found for part in (path.stem, path.parent.name) if (found := _SPLIT_NAME.findall(part.lower()))]
+        return str(told[0][0]) if told else None
 
-def _labels(values: Sequence[Any], path: str) -> torch.Tensor:
-    wrong = [row for row, value in enumerate(values) if not isinstance(value, int) or isinstance(value, bool)]
-    if wrong:
-        raise DataError(
-            f"{path}: {len(wrong)} labels are not whole numbers, the first is {values[wrong[0]]!r} in row {wrong[0]}. "
-            "Labels are class indices from 0."
-        )
-    return torch.tensor(values, dtype=torch.int64)
+    def read(self, label: str, image: str, split: str | None, part: str | None) -> None:
+        """Labels, and the split by its column or, where there is none, as told."""
+        import pyarrow.parquet as pq
 
-
-def _decode(images: Sequence[Any], path: str) -> Pixels:
-    decoded: Pixels | None = None
-    for row, value in enumerate(images):
-        pixels = _pixels(value.get("bytes") if isinstance(value, dict) else value, f"{path}, row {row}")
-        if decoded is None:
-            decoded = np.empty((len(images), 3, *pixels.shape[:2]), dtype=np.uint8)
-        if pixels.shape[:2] != decoded.shape[2:]:
+        columns = [label, *((split,) if split else ())]
+        absent = [column for column in (image, *columns) if column not in self.schema.names]
+        if absent:
             raise DataError(
-                f"{path}, row {row}: the image is {pixels.shape[1]}x{pixels.shape[0]}, the ones before "
-                f"{decoded.shape[3]}x{decoded.shape[2]}. Resize all to one size first."
+                f"{self.file} has no column {absent}; it has {self.schema.names}. Name them in the data settings"
+                + (", or call the files train-... and test-...." if split in absent else ".")
             )
-        decoded[row] = pixels.transpose(2, 0, 1)
-    assert decoded is not None
-    return decoded
+        with _whole(self.file):
+            table = pq.read_table(self.file, columns=columns)
+        self._labels = table.column(label).to_pylist()
+        self.split = np.full(table.num_rows, part, dtype=object)
+        if split:
+            self.split[:] = table.column(split).to_pylist()
+
+    def labels(self) -> torch.Tensor:
+        values = self._labels
+        wrong = [row for row, value in enumerate(values) if not isinstance(value, int) or isinstance(value, bool)]
+        if wrong:
+            raise DataError(
+                f"{self.file}: {len(wrong)} labels are not whole numbers, the first is {values[wrong[0]]!r} in row "
+                f"{wrong[0]}. Labels are class indices from 0."
+            )
+        return torch.tensor(values, dtype=torch.int64)
+
+    def images(self, image: str) -> Iterator[Any]:
+        import pyarrow.parquet as pq
+
+        with _whole(self.file), pq.ParquetFile(self.file) as content:
+            for rows in content.iter_batches(_ROWS, columns=[image]):
+                for value in rows.column(0).to_pylist():
+                    yield value.get("bytes") if isinstance(value, dict) else value
 
 
-def _pixels(content: Any, where: str) -> Pixels:  # noqa: ANN401 -- whatever the column holds
-    """RGB pixels (height, width, 3) of one encoded image."""
-    from PIL import Image
+def _files(paths: Paths) -> list[str]:
+    """Files at the paths; of a folder, all parquet files in it and below, in order of names."""
+    found: list[str] = []
+    absent: list[str] = []
+    for path in (paths,) if isinstance(paths, str) else paths:
+        there = matches(path)
+        files = [file for one in there for file in (_inside(one) if os.path.isdir(one) else [one])]
+        found += files
+        if not files:
+            held = " with parquet files in it" if there else ""
+            absent.append(f"there is no file {path}{held}. Give the path of a parquet file of images.")
+    raise_all(absent, DataError)
+    return list(dict.fromkeys(found))
 
-    if not isinstance(content, bytes):
-        raise DataError(f"{where}: the image is {type(content).__name__}, not bytes. Embed the images in the file.")
+
+def _inside(folder: str) -> list[str]:
+    return sorted(str(file) for file in Path(folder).rglob("*.parquet") if file.is_file())
+
+
+def _named(shards: Sequence[_Shard]) -> bool:
+    """Whether every file's name tells its split; one file alone holds more than one split, or is of no use."""
+    return len(shards) > 1 and all(shard.name_says for shard in shards)
+
+
+@contextmanager
+def _whole(file: str) -> Iterator[None]:
+    """Say it plainly where a file cannot be read as parquet."""
+    import pyarrow as pa
+
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # refused below, at less than it takes
-            image = Image.open(io.BytesIO(content))
-        with image:
-            if image.width * image.height > _LARGEST:
-                raise DataError(f"{where}: the image has {image.width}x{image.height} pixels; too large.")
-            return np.asarray(image.convert("RGB"))
-    except DataError:
-        raise
-    except Exception as problem:  # decoders raise whatever a broken image makes of them
-        raise DataError(f"{where}: the image cannot be decoded ({problem}). Remove or repair it.") from problem
+        yield
+    except (pa.ArrowException, OSError) as problem:
+        raise DataError(f"{file} is not a whole parquet file ({problem}); download it again.") from problem
 
 
 def _class_names(schema: pa.Schema, label: str) -> list[str] | None:
