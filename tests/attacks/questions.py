@@ -137,6 +137,21 @@ def orders_huge_logits(attack: Attack) -> None:
         assert (np.diff(scores) < 0).all(), f"{scores} for rising losses"
 
 
+def tells_the_surest_apart(attack: Attack) -> None:
+    """Probabilities that all round to 1 in float64, and entropies that vanish next to any threshold."""
+    scores = attack(planted_loss([1e-30, 1e-25, 1e-20, 1e-17], [0.1, 0.2, 0.3, 0.3, 0.4, 0.5], n_in=3))
+    assert (np.diff(scores) < 0).all(), f"{scores} for rising losses"
+
+
+def bears_an_entropy_of_nothing(attack: Attack) -> None:
+    """As float32 stores it; next to the smallest number that it can, and to one that is far from it."""
+    seen = draw_bank(6, LEAK).observe(0)
+    values = seen.target.entropy.copy()
+    values[:3, 0] = 0.0, 3e-45, 1e-10
+    scores = attack(dataclasses.replace(seen, target=seen.target.map(lambda _: values)))
+    assert scores[0] > scores[1] > scores[2]
+
+
 def bears_extreme_references(attack: Attack) -> None:
     """References that agree to the last bit, or are as wrong or as sure as float32 can say, still give numbers."""
     for references in ([1.0] * 6, [1e-30, 1e-30, 500.0] * 2, [900.0] * 6, [1e-30] * 6):
@@ -146,7 +161,7 @@ def bears_extreme_references(attack: Attack) -> None:
 
 
 def counts_equal_ratios_as_beaten(attack: Attack) -> None:
-    """RMIA: examples with the losses of the strangers, every reference the same: r_x / r_z is exactly 1 for one z."""
+    """Examples with the losses of the strangers, every reference the same: each x is exactly as sure as one z."""
     seen = planted_loss(STRANGERS, [1.0] * 6, n_in=3)
     beaten = np.floor(attack(seen) * len(STRANGERS) + 1e-6)
     np.testing.assert_array_equal(beaten, np.arange(len(STRANGERS), 0, -1))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from membrane.attacks import ATTACKS, Attack
+from membrane.attacks import ATTACKS, ActiveAttack, Attack
 from tests.attacks import slow
 from tests.attacks.slow import Slow
 
@@ -28,6 +28,12 @@ NO_RATIO: tuple[Mapping[str, Any], ...] = (
     {"a": 1.1},
     {"a": np.nan},
 )
+NO_BASE: tuple[Mapping[str, Any], ...] = (
+    {"base": {"name": "lira"}},
+    {"base": {"name": "population"}},
+    {"base": "loss"},
+    {"base": ActiveAttack()},
+)
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,7 @@ class Row:
         settings: Where they are not the defaults.
         floor: AUC that the planted leak must yield with 3 IN and 3 OUT references.
         nonsense: Settings that it must refuse.
+        graded: Whether a surer target always means a higher score; False where the score has a few values only.
     """
 
     name: str
@@ -47,6 +54,7 @@ class Row:
     settings: Mapping[str, Any] = field(default_factory=dict)
     floor: float = 0.9
     nonsense: tuple[Mapping[str, Any], ...] = ()
+    graded: bool = True
 
     @property
     def attack(self) -> Attack:
@@ -54,14 +62,29 @@ class Row:
         return ATTACKS.make({"name": self.name, **self.settings})
 
     def __str__(self) -> str:
-        return "-".join([self.name, *(f"{key}={value}" for key, value in self.settings.items())])
+        return "-".join([self.name, *(f"{key}={_short(value)}" for key, value in self.settings.items())])
+
+
+def _short(value: Any) -> Any:  # noqa: ANN401 -- settings hold any JSON-like value
+    return value["name"] if isinstance(value, Mapping) else value
 
 
 ATTACK_ROWS = (
     Row("loss", slow.loss),
+    Row("confidence", slow.target_only("rescaled_logit", slow.log_odds)),
+    Row("entropy", slow.target_only("entropy", slow.minus_log_mean)),
+    Row("modified_entropy", slow.target_only("modified_entropy", slow.minus_log_mean)),
+    # The planted gap in accuracy is .27, and the area 1/2 + gap / 2.
+    Row("correctness", slow.correctness, floor=0.6, graded=False),
+    Row("population", slow.population),
+    Row("class_thresholds", slow.class_thresholds("modified_entropy", slow.minus_log_mean), nonsense=NO_BASE),
+    Row("class_thresholds", slow.class_thresholds("rescaled_logit", slow.log_odds), {"base": {"name": "confidence"}}),
+    # An easy example cannot have less than no loss: however surely it was learnt, it stays near 0.
+    Row("calibration", slow.calibration("loss", slow.minus_mean), floor=0.8, nonsense=NO_BASE),
+    Row("calibration", slow.calibration("rescaled_logit", slow.log_odds), {"base": {"name": "confidence"}}, floor=0.95),
     Row("reference", slow.interpolated_share, nonsense=({"smoothing": "cubic"},)),
     # With n + 1 = 4 distinct scores a quarter of the non-members tie with the surest member.
-    Row("reference", slow.share, {"smoothing": "none"}, floor=0.8),
+    Row("reference", slow.share, {"smoothing": "none"}, floor=0.8, graded=False),
     Row("lira_offline", slow.lira_offline(pooled=True), floor=0.95, nonsense=NO_SPREAD),
     Row("lira_offline", slow.lira_offline(pooled=False), {"variance": "per_example"}),
     Row("lira", slow.lira(pooled=True), floor=0.95, nonsense=NO_SPREAD),
@@ -72,4 +95,8 @@ ATTACK_ROWS = (
     Row("rmia_offline", slow.rmia(online=False, gamma=2.0, a=1.0), {"gamma": 2.0, "a": 1.0}, floor=0.8),
     Row("rmia", slow.rmia(online=True), nonsense=NO_RATIO),
     Row("rmia", slow.rmia(online=True, gamma=0.5, a=0.0), {"gamma": 0.5, "a": 0.0}),
+    Row("base_offline", slow.base_offline(0.33), nonsense=({"scale": -0.1}, {"scale": 1.1}, {"scale": np.nan})),
+    # As with RMIA at a = 1.
+    Row("base_offline", slow.base_offline(1.0), {"scale": 1.0}, floor=0.8),
+    Row("base", slow.base),
 )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +31,94 @@ def mean_over_queries(seen: Observation, one: Callable[[int, int], float]) -> Ar
 
 def loss(seen: Observation) -> Array:
     return mean_over_queries(seen, lambda n, q: -float(seen.target.loss[n, q]))
+
+
+def log_odds(logits: list[float]) -> float:
+    """Of the mean over queries of the probabilities behind ``logits``."""
+    p = sum(1 / (1 + math.exp(-logit)) for logit in logits) / len(logits)
+    return math.log(p / (1 - p))
+
+
+def minus_log_mean(values: list[float]) -> float:
+    return -math.log(sum(values) / len(values))
+
+
+def minus_mean(values: list[float]) -> float:
+    return -sum(values) / len(values)
+
+
+def target_only(kind: str, score: Callable[[list[float]], float]) -> Slow:
+    """An attack that makes its ``score`` of the target's signals of one kind, a list over queries."""
+    return lambda seen: np.array([score(queries) for queries in getattr(seen.target, kind).tolist()])
+
+
+def correctness(seen: Observation) -> Array:
+    return mean_over_queries(seen, lambda n, q: float(seen.target.correct[n, q]))
+
+
+def population(seen: Observation) -> Array:
+    def mean_logit(logits: Floats) -> float:
+        return sum(logits.tolist()) / len(logits)
+
+    strangers = [mean_logit(logits) for logits in seen.population.rescaled_logit]
+    scores = []
+    for logit in map(mean_logit, seen.target.rescaled_logit):
+        beaten = sum(logit >= stranger for stranger in strangers)
+        scores.append((beaten + (1 + logit / (1 + abs(logit))) / 2) / len(strangers))
+    return np.array(scores)
+
+
+def calibration(kind: str, score: Callable[[list[float]], float]) -> Slow:
+    def slow(seen: Observation) -> Array:
+        references = getattr(seen.reference, kind).tolist()
+        scores = []
+        for n, queries in enumerate(getattr(seen.target, kind).tolist()):
+            outside = [score(one[n]) for one, is_in in zip(references, seen.in_reference, strict=True) if not is_in[n]]
+            scores.append(score(queries) - sum(outside) / len(outside))
+        return np.array(scores)
+
+    return slow
+
+
+def class_thresholds(kind: str, score: Callable[[list[float]], float]) -> Slow:
+    def balanced_accuracy(trials: list[tuple[float, bool]], threshold: float) -> Fraction:
+        members = [value for value, is_in in trials if is_in]
+        non_members = [value for value, is_in in trials if not is_in]
+        caught = Fraction(sum(value >= threshold for value in members), len(members))
+        return (caught + Fraction(sum(value < threshold for value in non_members), len(non_members))) / 2
+
+    def slow(seen: Observation) -> Array:
+        trials: dict[int, list[tuple[float, bool]]] = defaultdict(list)
+        for reference, in_reference in zip(getattr(seen.reference, kind).tolist(), seen.in_reference, strict=True):
+            for queries, label, is_in in zip(reference, seen.labels.tolist(), in_reference.tolist(), strict=True):
+                trials[label].append((score(queries), is_in))
+        best = {
+            label: max((balanced_accuracy(of_class, value), value) for value, _ in of_class)[1]
+            for label, of_class in trials.items()
+        }
+        targets = zip(getattr(seen.target, kind).tolist(), seen.labels.tolist(), strict=True)
+        return np.array([score(queries) - best[label] for queries, label in targets])
+
+    return slow
+
+
+def base(seen: Observation) -> Array:
+    def one(n: int, q: int) -> float:
+        inside, outside = sides(np.exp(-seen.reference.loss), seen, n, q)
+        return -seen.target.loss[n, q] - math.log(np.mean(inside + outside))
+
+    return mean_over_queries(seen, one)
+
+
+def base_offline(scale: float) -> Slow:
+    def slow(seen: Observation) -> Array:
+        def one(n: int, q: int) -> float:
+            _, outside = sides(np.exp(-seen.reference.loss), seen, n, q)
+            return -seen.target.loss[n, q] - scale * math.log(np.mean(outside))
+
+        return mean_over_queries(seen, one)
+
+    return slow
 
 
 def midpoint(seen: Observation) -> Array:

@@ -13,7 +13,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from membrane.attacks import ATTACKS, Attack, references, rmia_offline
+from membrane.attacks import (
+    ATTACKS,
+    Attack,
+    base,
+    class_thresholds,
+    entropy,
+    modified_entropy,
+    population,
+    references,
+    rmia_offline,
+)
+from membrane.attacks.on_base import OnBase
 from membrane.attacks.references import Array, Moments
 from membrane.core.errors import MembraneError
 from membrane.core.values import Bools, Floats, Observation
@@ -27,6 +38,7 @@ Question = Callable[[Attack], None]
 Score = Callable[[Any, Observation], Any]
 
 sound_moments, sound_share = Moments.of, rmia_offline.share_beaten
+sound_log_mean_exp = references.log_mean_exp
 
 
 @dataclass(frozen=True)
@@ -120,6 +132,62 @@ def not_converted(self: Attack, loss: Floats, out: Bools) -> Array:
     return references.log_mean_exp(-loss, out)
 
 
+def mean_of_log_odds(sound: Score, attack: Attack, seen: Observation) -> Array:
+    return seen.target.rescaled_logit.mean(axis=1)
+
+
+def probability(sound: Score, attack: Attack, seen: Observation) -> Array:
+    return np.exp(-seen.target.loss.astype(np.float64)).mean(axis=1)
+
+
+def mean_of_log_entropies(values: Floats) -> Array:
+    return -np.log(values).mean(axis=1)
+
+
+def log_of_zero(values: Floats) -> Array:
+    with np.errstate(divide="ignore"):
+        return -np.log(values.mean(axis=1))
+
+
+def in_nats(values: Floats) -> Array:
+    return -values.mean(axis=1)
+
+
+def of_entropy(sound: Score, attack: Attack, seen: Observation) -> Array:
+    return -np.log(seen.target.entropy.mean(axis=1))
+
+
+def without_classes(sound: Score, attack: Attack, seen: Observation) -> Array:
+    return sound(attack, dataclasses.replace(seen, labels=np.zeros_like(seen.labels)))
+
+
+def lowest_threshold(members: Array, non_members: Array) -> float:
+    """Of those that are equally good."""
+    return min(members, key=lambda value: (np.mean(non_members >= value) - np.mean(members >= value), value))
+
+
+def unbalanced_threshold(members: Array, non_members: Array) -> float:
+    candidates = np.sort(members)
+    return max(candidates, key=lambda value: (members >= value).sum() - (non_members >= value).sum())
+
+
+def over_all_references(sound: Score, attack: Attack, seen: Observation) -> Array:
+    return sound(attack, dataclasses.replace(seen, in_reference=np.zeros_like(seen.in_reference)))
+
+
+def target_every_time(self: OnBase, seen: Observation) -> list[Array]:
+    return [self.base.score(seen)] * len(seen.in_reference)
+
+
+def log_sum_exp(values: Floats, chosen: Bools) -> Array:
+    return sound_log_mean_exp(values, chosen) + np.log(chosen.sum(axis=0))[:, None]
+
+
+def out_models_only(sound: Score, attack: Attack, seen: Observation) -> Array:
+    loss = np.where(seen.in_reference[..., None], 1e6, seen.reference.loss)
+    return sound(attack, dataclasses.replace(seen, reference=dataclasses.replace(seen.reference, loss=loss)))
+
+
 def lira_faults(name: str) -> list[Fault]:
     (attack, question), (single, of_single) = formula(name), formula(name, variance="per_example")
     return [
@@ -135,16 +203,23 @@ def rmia_fault(what: str, name: str, broken: Any, question: Question | None = No
     return Fault(what, attack, patched(rmia_offline, name, broken), question or equals)
 
 
+def fault(what: str, name: str, plant: Plant) -> Fault:
+    """One that the slow formula must see."""
+    attack, equals = formula(name)
+    return Fault(what, attack, plant, equals)
+
+
 FAULTS = [
     *(
         Fault("sign dropped", row.attack, scoring(row.name, negated),
               lambda attack: questions.finds_planted_leak(attack, 0.5))
         for row in ATTACK_ROWS
     ),
-    # The midpoint and online RMIA treat IN and OUT alike: nothing to swap there.
+    # The midpoint, online RMIA and online BASE treat IN and OUT alike: nothing to swap there.
     *(
         Fault("IN and OUT swapped", formula(name)[0], scoring(name, swapped), formula(name)[1])
-        for name in ("reference", "lira", "lira_offline", "rmia_offline")
+        for name in ("reference", "lira", "lira_offline", "rmia_offline", "base_offline", "calibration",
+                     "class_thresholds")
     ),
     *lira_faults("lira"),
     *lira_faults("lira_offline"),
@@ -157,6 +232,27 @@ FAULTS = [
     rmia_fault("gamma upside down", "share_beaten", lambda x, z, gamma: sound_share(x, z, 1 / gamma), gamma=2.0, a=1.0),
     Fault("P(z) not converted", row_of("rmia").attack,
           patched(rmia_offline.OfflineRMIA, "log_p_from_out", not_converted), formula("rmia")[1]),
+    fault("mean of log-odds", "confidence", scoring("confidence", mean_of_log_odds)),
+    Fault("as a probability", row_of("confidence").attack, scoring("confidence", probability),
+          questions.tells_the_surest_apart),
+    fault("mean of logarithms", "entropy", patched(entropy, "minus_log", mean_of_log_entropies)),
+    Fault("logarithm of nothing", row_of("entropy").attack, patched(entropy, "minus_log", log_of_zero),
+          questions.bears_an_entropy_of_nothing),
+    fault("entropy as it is", "modified_entropy", scoring("modified_entropy", of_entropy)),
+    Fault("z beaten strictly", row_of("population").attack, patched(population, "share_beaten", strictly_beaten),
+          questions.counts_equal_ratios_as_beaten),
+    fault("one threshold for all classes", "class_thresholds", scoring("class_thresholds", without_classes)),
+    Fault("entropies in nats less a threshold", row_of("class_thresholds").attack,
+          patched(modified_entropy, "minus_log", in_nats), questions.tells_the_surest_apart),
+    fault("lowest threshold of equally good ones", "class_thresholds",
+          patched(class_thresholds, "best_threshold", lowest_threshold)),
+    fault("most right answers, unbalanced", "class_thresholds",
+          patched(class_thresholds, "best_threshold", unbalanced_threshold)),
+    fault("chosen on the target", "class_thresholds", patched(OnBase, "of_references", target_every_time)),
+    fault("mean over IN and OUT", "calibration", scoring("calibration", over_all_references)),
+    fault("nothing to compare with", "calibration", patched(OnBase, "of_references", target_every_time)),
+    fault("sum instead of mean", "base", patched(base, "log_mean_exp", log_sum_exp)),
+    fault("OUT models only", "base", scoring("base", out_models_only)),
     Fault("looks at the place", row_of("loss").attack, scoring("loss", by_place), questions.follows_examples),
     Fault("reads an undeclared signal", row_of("loss").attack, scoring("loss", by_entropy),
           questions.reads_only_what_it_declares),
@@ -165,7 +261,7 @@ FAULTS = [
     *(
         Fault("needs not checked", row_of(name).attack, patched(Attack, "missing", lambda *_: []),
               questions.says_what_is_missing)
-        for name in ("midpoint", "lira", "rmia_offline")
+        for name in ("midpoint", "lira", "rmia_offline", "population", "calibration")
     ),
 ]  # fmt: skip
 
