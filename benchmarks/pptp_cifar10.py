@@ -44,7 +44,7 @@ from membrane.pptp import Budget, FrozenPlan, Plan, Probe, RegionWindow, Search,
 from membrane.training import Bank, Defense, Recipe, train_fleet, train_model
 from membrane.training.fleet import RELEASE_VERSION, release_key, training_key
 from membrane.verbs.measure import measure
-from membrane.verbs.observe import choose_attacks, score_bank
+from membrane.verbs.observe import choose_attacks, references_each, score_bank
 
 SEED = 0
 N_MODELS = 8
@@ -240,7 +240,8 @@ def measure_cell(cell: Cell, tasks: dict[int, Task], store: Store, *, augment: b
     """One cell attacked and judged, JSON-ready: every rate with its n and interval, and the bootstrap replicates."""
     task = tasks[CANARIES]
     bank = bank_of(cell, task, store, augment=augment, rows=range(N_MODELS))
-    attacks = choose_attacks(list(ATTACKED_BY), N_MODELS, TEST)
+    n_each = references_each(N_MODELS)
+    attacks = choose_attacks(ATTACKED_BY, n_each, n_each, TEST)
     scores = score_bank(bank, task.membership, task.pool.y.numpy(), attacks)
     measured = measure(bank, scores, task, SEED, RESAMPLES)
     plain = measured.plain(task)

@@ -6,18 +6,31 @@ model, ``audit`` what a training pipeline leaks. Everything else is in the rooms
 
 from membrane.core.errors import MembraneError
 from membrane.core.version import __version__
-from membrane.data import Digits, Examples, Parquet, Splits, from_arrays, from_dataset
+from membrane.data import (
+    Digits,
+    Examples,
+    ImageFolder,
+    Parquet,
+    Splits,
+    Table,
+    from_arrays,
+    from_dataset,
+    from_huggingface,
+)
+from membrane.models import Answers, from_onnx
 from membrane.pptp import PPTP, Budget, Plan, Protected, RiskMap, Stretch
-from membrane.regions import Trail
+from membrane.regions import Trail, load_weights
 from membrane.training import Recipe
 from membrane.verbs import Audit, audit, audit_model, locate, protect
 
 __all__ = [
     "PPTP",
+    "Answers",
     "Audit",
     "Budget",
     "Digits",
     "Examples",
+    "ImageFolder",
     "MembraneError",
     "Parquet",
     "Plan",
@@ -26,12 +39,16 @@ __all__ = [
     "RiskMap",
     "Splits",
     "Stretch",
+    "Table",
     "Trail",
     "__version__",
     "audit",
     "audit_model",
     "from_arrays",
     "from_dataset",
+    "from_huggingface",
+    "from_onnx",
+    "load_weights",
     "locate",
     "protect",
 ]

@@ -93,7 +93,7 @@ def test_check_trains_nothing_and_lists_all_that_stops_a_run(tmp_path: Path, say
     file.write_text(text)
     status, _, err = say("check", file)
     assert status == 2
-    for part in ("references is 5", "there are 200", "there are 100", "no window 9 to 9", "'lira' needs 2 IN"):
+    for part in ("references is 5", "there are 200", "there are 100", "has no epoch 9", "'lira' needs 2 IN"):
         assert part in err, part
     status, _, again = say("audit", file, "--out", tmp_path / "a")
     assert (status, again) == (2, err)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from membrane.cli.config import Run, read_run, run_from
 from membrane.cli.init import TEMPLATE
 from membrane.core.errors import MembraneError, SettingError
-from membrane.data import Parquet
+from membrane.data import LongTail, Parquet, Unique
 from membrane.defenses import RelaxLoss
 from membrane.pptp import PPTP, FrozenPlan, Plan, Stretch
 from tests.cli import runs
@@ -49,6 +49,27 @@ def test_a_plan_can_be_written_down() -> None:
     plan = {"stretches": [{"region": "hidden1", "first": 1, "last": 2, "keep": 0.5}]}
     run = run_from(runs.settings(defenses=[{"name": "frozen_plan", "plan": plan}]), HERE)
     assert run.defenses["frozen_plan"] == FrozenPlan(Plan((Stretch("hidden1", 1, 2, 0.5),)))
+
+
+def test_paths_of_data_count_from_the_file_wherever_they_stand(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        (tmp_path / f"{name}.parquet").touch()
+    inside = {"name": "parquet", "path": ["a.parquet", "[b].parquet"], "test": "c.parquet"}
+    run = run_from(
+        runs.settings(data={"name": "long_tail", "ratio": 5, "of": {"name": "unique", "of": inside}}), tmp_path
+    )
+    files = Parquet((str(tmp_path / "a.parquet"), str(tmp_path / "[b].parquet")), test=str(tmp_path / "c.parquet"))
+    assert run.data == LongTail(Unique(files), 5.0)
+    assert run_from(json.loads(json.dumps(run.plain())), HERE) == run
+
+
+def test_all_files_that_are_not_there_are_told_with_what_to_do() -> None:
+    found = mistakes(runs.settings(data={"name": "parquet", "path": ["a.parquet", "zz*"], "test": "c"}))
+    assert [text.split("/")[-1] for text in found] == [
+        f"{name}. Paths count from the run file's folder." for name in ("a.parquet", "zz*", "c")
+    ]
+    (cifar,) = mistakes(runs.settings(data={"name": "unique", "of": {"name": "cifar10", "path": "data"}}))
+    assert "Download it with `curl" in cifar
 
 
 def test_all_mistakes_come_at_once() -> None:

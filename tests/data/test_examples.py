@@ -11,6 +11,7 @@ from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 from membrane.core.errors import DataError
 from membrane.data import Examples, from_arrays, from_dataset, refuse_overlap
+from membrane.data.examples import joined
 
 AB = ("a", "b")
 
@@ -95,6 +96,14 @@ def test_a_checksum_changes_with_everything_but_the_source_name() -> None:
         same[0][:2],
     ]
     assert len({examples.checksum() for examples in [same[0], *other]}) == len(other) + 1
+
+
+def test_examples_are_joined_under_the_names_of_the_first() -> None:
+    first, second = features(3), Examples(torch.ones(2, 3), torch.tensor([1, 0]), ("p", "q"), "elsewhere")
+    both = joined(first, second)
+    assert torch.equal(both.x, torch.cat([first.x, second.x]))
+    assert both.y.tolist() == [0, 1, 0, 1, 0]
+    assert (both.classes, both.source) == (AB, "arrays")
 
 
 def test_splits_that_share_an_input_are_refused_pair_by_pair() -> None:

@@ -186,3 +186,99 @@ def test_damaged_images_raise_nothing_but_our_error(tmp_path: Path, form: str) -
             write(path, image=[bytes(broken)] * 6).load()
         except DataError as problem:
             assert "row" in str(problem)  # noqa: PT017
+
+
+def shard(path: Path, rows: list[int], split: list[str] | None = None) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    images = [{"bytes": IMAGES[row], "path": f"{row}.png"} for row in rows]
+    columns: dict[str, Any] = {"image": images, "label": [LABELS[row] for row in rows]}
+    pq.write_table(pa.table(columns | ({"split": split} if split else {})), path)
+    return str(path)
+
+
+def hub(folder: Path, train: str, test: str) -> None:
+    """Two train files and one test file, named by patterns."""
+    shard(folder / train.format(0), [0, 2])
+    shard(folder / train.format(1), [3])
+    shard(folder / test.format(0), [1, 5])
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "path"),
+    [
+        ("train-{:05}-of-00002.parquet", "test-{:05}-of-00001.parquet", ""),
+        ("data/train-{:05}-of-00002-a1b2.parquet", "data/test-{:05}-of-00001-c3d4.parquet", "*/*.parquet"),
+        ("plain/train/{:04}.parquet", "plain/test/{:04}.parquet", "plain"),
+        ("cifar-train-{}.parquet", "cifar-test-{}.parquet", "cifar-*"),
+        ("train-{}.parquet", "validation-{}.parquet", ""),
+    ],
+)
+def test_shards_tell_their_split_by_name(tmp_path: Path, train: str, test: str, path: str) -> None:
+    folder = tmp_path / "pets"
+    hub(folder, train, test)
+    whole = Parquet(str(folder / path)).load()
+    np.testing.assert_array_equal(whole.train.x.numpy(), PIXELS[[0, 2, 3]].transpose(0, 3, 1, 2))
+    np.testing.assert_array_equal(whole.test.x.numpy(), PIXELS[[1, 5]].transpose(0, 3, 1, 2))
+    assert (whole.train.y.tolist(), whole.test.y.tolist()) == ([0, 2, 1], [1, 2])
+
+
+def test_a_validation_split_is_not_used_where_there_is_a_test_split(tmp_path: Path) -> None:
+    hub(tmp_path, "train-{}.parquet", "test-{}.parquet")
+    expected = Parquet(str(tmp_path)).load()
+    shard(tmp_path / "validation-0.parquet", [4])
+    again = Parquet(str(tmp_path)).load()
+    assert [part.checksum() for part in again] == [part.checksum() for part in expected]
+
+
+def test_lists_of_files_may_say_which_split_is_which(tmp_path: Path) -> None:
+    a, b, c = (
+        shard(tmp_path / "a.parquet", [0, 2]),
+        shard(tmp_path / "b.parquet", [3]),
+        shard(tmp_path / "c.parquet", [1]),
+    )
+    train, test = Parquet((b, a), test=c).load()
+    assert train.y.tolist() == [1, 0, 2]
+    assert test.y.tolist() == [1]
+    assert Parquet(str(tmp_path / "[ab].parquet"), test=(c,)).load().train.y.tolist() == [0, 2, 1]
+
+
+def test_a_split_column_counts_before_names_and_all_files_must_have_it(tmp_path: Path) -> None:
+    shard(tmp_path / "test-0.parquet", [0, 1], ["train", "test"])
+    shard(tmp_path / "test-1.parquet", [2, 5], ["train", "test"])
+    train, test = Parquet(str(tmp_path)).load()
+    assert (train.y.tolist(), test.y.tolist()) == ([0, 2], [1, 2])
+    shard(tmp_path / "test-2.parquet", [3])
+    with pytest.raises(DataError, match=r"test-2\.parquet has no column \['split'\]"):
+        Parquet(str(tmp_path)).load()
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"train-0.parquet": [0], "train-1.parquet": [2]}, r"no rows with split = \['test'\]; there are \['train'\]"),
+        ({"a.parquet": [0], "b.parquet": [1]}, r"a\.parquet has no column \['split'\].*or call the files train-"),
+        ({"train-0.parquet": [0], "strain-1.parquet": [2]}, r"has no column \['split'\]"),
+        ({}, "there is no file .* with parquet files in it"),
+    ],
+)
+def test_shards_without_a_split_are_refused(tmp_path: Path, files: dict[str, list[int]], said: str) -> None:
+    for name, rows in files.items():
+        shard(tmp_path / name, rows)
+    with pytest.raises(DataError, match=said):
+        Parquet(str(tmp_path)).load()
+
+
+def test_the_row_and_file_of_a_broken_image_are_named_and_unused_rows_are_not_looked_at(tmp_path: Path) -> None:
+    hub(tmp_path, "train-{}.parquet", "test-{}.parquet")
+    junk = [{"bytes": b"junk", "path": None}]
+    pq.write_table(pa.table({"image": junk, "label": [0]}), tmp_path / "validation-0.parquet")
+    Parquet(str(tmp_path)).load()
+    pq.write_table(pa.table({"image": junk, "label": [0]}), tmp_path / "train-1.parquet")
+    with pytest.raises(DataError, match=r"train-1\.parquet, row 0: the image cannot be decoded"):
+        Parquet(str(tmp_path)).load()
+
+
+def test_images_are_scaled_and_made_grey_if_asked_for(tmp_path: Path) -> None:
+    source = write(tmp_path / "a.parquet", image=[*IMAGES[:5], encoded(PIXELS[5][:4])])
+    train, test = Parquet(source.path, size=4, colour="grey").load()
+    assert train.x.shape[1:] == test.x.shape[1:] == (1, 4, 4)

@@ -8,8 +8,8 @@ import torch
 
 from membrane.core.errors import DataError, SettingError
 from membrane.core.generators import torch_generator
-from membrane.data import SOURCES, Digits, Examples, Splits, Task, complementary_pairs, make_task, without_pair
-from membrane.data.canaries import mislabelled
+from membrane.data import Digits, Examples, Splits, Task, complementary_pairs, make_task, without_pair
+from membrane.data.canaries import CANARIES
 from membrane.metrics import auc
 
 
@@ -54,36 +54,6 @@ def test_target_and_partner_are_no_references(target: int) -> None:
 def test_pairs_of_nothing_are_refused(n_models: int, n_examples: int) -> None:
     with pytest.raises(SettingError, match="there are"):
         complementary_pairs(n_models, n_examples, torch_generator(0))
-
-
-@pytest.mark.parametrize("n_classes", [2, 3, 10])
-def test_canaries_always_carry_a_wrong_label(n_classes: int) -> None:
-    pool = splits(n_classes=n_classes).train
-    for seed in range(20):
-        planted = mislabelled(pool, 17, torch_generator(seed))
-        assert planted.index.shape == (17,)
-        assert (np.diff(planted.index) > 0).all()
-        changed = (planted.examples.y != pool.y).numpy()
-        np.testing.assert_array_equal(np.flatnonzero(changed), planted.index)
-        assert torch.equal(planted.examples.x, pool.x)
-
-
-def test_every_wrong_label_is_as_likely() -> None:
-    pool = splits(n_train=6_000, n_classes=4).train
-    planted = mislabelled(pool, 6_000, torch_generator(0))
-    shift = ((planted.examples.y - pool.y) % 4).bincount(minlength=4)
-    assert shift[0] == 0
-    assert (shift[1:] - 2_000).abs().max() < 5 * (6_000 * (1 / 3) * (2 / 3)) ** 0.5
-
-
-def test_impossible_canaries_are_refused() -> None:
-    pool = splits().train
-    assert len(mislabelled(pool, 0, torch_generator(0)).index) == 0
-    for n in (-1, 61):
-        with pytest.raises(DataError, match=f"{n} canaries do not fit"):
-            mislabelled(pool, n, torch_generator(0))
-    with pytest.raises(DataError, match="second class"):
-        mislabelled(Examples(pool.x, pool.y * 0, ("a",)), 1, torch_generator(0))
 
 
 def test_a_task_is_made_of_disjoint_parts_of_the_right_size() -> None:
@@ -151,12 +121,40 @@ def test_splits_of_different_kind_are_refused() -> None:
         make_task(Splits(train, other), n_models=4, pool=40, holdout=10, canaries=5, seed=0)
 
 
-def test_overlap_of_train_and_test_is_refused_unless_unchecked() -> None:
+def test_copies_are_refused_or_allowed_and_noted() -> None:
     train, _ = splits()
     settings = {"n_models": 4, "pool": 50, "holdout": 10, "canaries": 5, "seed": 0}
     with pytest.raises(DataError, match=r"(?s)pool and test share \d+ identical.*test and holdout share \d+ identical"):
         make_task(Splits(train, train[:30]), **settings)  # type: ignore[arg-type]
-    make_task(Splits(train, train[:30]), **settings, check_overlap=False)  # type: ignore[arg-type]
+    noted = make_task(Splits(train, train[:30]), **settings, allow_duplicates=True).notes  # type: ignore[arg-type]
+    assert [note.split(" inputs")[0] for note in noted] == [
+        "pool and test share 25 identical",
+        "test and holdout share 5 identical",
+        "The canaries are of the kind mislabelled.",
+    ]
+
+
+def test_copies_inside_the_pool_are_refused_or_allowed_and_change_no_draw() -> None:
+    train, test = splits()
+    twice = Splits(Examples(torch.cat([train.x[:30]] * 2), train.y, train.classes), test)
+    settings = {"n_models": 4, "pool": 60, "holdout": 0, "canaries": 5, "seed": 0}
+    with pytest.raises(DataError, match=r"pool holds 30 identical inputs, the first at .*allow_duplicates"):
+        make_task(twice, **settings)  # type: ignore[arg-type]
+    allowed = make_task(twice, **settings, allow_duplicates=True)  # type: ignore[arg-type]
+    assert allowed.canaries.tolist() == make_task(Splits(train, test), **settings).canaries.tolist()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", CANARIES)
+def test_any_kind_of_canary_can_be_planted_and_is_no_duplicate(kind: str) -> None:
+    made, plain = task(canary_kind=kind, holdout=0), task(canaries=0, holdout=0)
+    others = np.delete(np.arange(40), made.canaries)
+    assert torch.equal(made.pool.x[others], plain.pool.x[others])
+    assert torch.equal(made.pool.y[others], plain.pool.y[others])
+    assert made.notes == (f"The canaries are of the kind {kind}.",)
+    assert plain.notes == ()
+    np.testing.assert_array_equal(made.membership, plain.membership)
+    if kind != "mislabelled":
+        assert made.checksum() != task(holdout=0).checksum()
 
 
 def test_digits_are_real_whole_and_always_the_same() -> None:

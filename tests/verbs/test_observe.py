@@ -10,7 +10,7 @@ from membrane.core import SIGNAL_KINDS, NotEnoughDataError, Observation, Signals
 from membrane.core.generators import torch_generator
 from membrane.data import complementary_pairs
 from membrane.training import Bank
-from membrane.verbs.observe import check_attacks, observe, score_bank
+from membrane.verbs.observe import choose_attacks, observe, references_each, score_bank
 
 
 def bank(n_models: int = 6, n: int = 40, z: int = 120) -> Bank:
@@ -48,6 +48,6 @@ def test_each_model_plays_target_once() -> None:
 def test_what_a_bank_cannot_feed_is_refused_all_at_once() -> None:
     attacks = [ATTACKS.make(name) for name in ATTACKS]
     with pytest.raises(NotEnoughDataError) as refusal:
-        check_attacks(attacks, n_models=2, n_population=3)
+        choose_attacks(attacks, references_each(2), references_each(2), 3)
     assert "lira" in str(refusal.value)
     assert "rmia" in str(refusal.value)

@@ -57,6 +57,7 @@ def _data(task: Task) -> str:
     return (
         f"{task.pool.source}: a pool of {len(task.pool):,} with {len(task.canaries):,} canaries, {holdout}, "
         f"{len(task.test):,} to test on. Each model trains on {int(task.membership[0].sum()):,}."
+        + "".join(f" {note}" for note in task.notes)
     )
 
 

@@ -27,15 +27,21 @@ class Sizes:
 
     Args:
         references: Models trained for each defense, even, 4 or more.
-        canaries: Mislabelled examples planted in the pool.
+        canaries: Canaries planted in the pool.
         holdout: Examples set aside for defenses that must choose something.
         pool: Examples that are audited; all that the train split has left if not given.
+        canary_kind: What the canaries are: "mislabelled", "near_duplicate" or "out_of_distribution".
+        allow_duplicates: Note inputs that occur more than once instead of refusing them.
+        near_duplicates: Correlation from which images count as copies; identical inputs alone if not given.
     """
 
     references: int = 16
     canaries: int = 0
     holdout: int = 0
     pool: int | None = None
+    canary_kind: str = "mislabelled"
+    allow_duplicates: bool = False
+    near_duplicates: float | None = None
 
 
 @dataclass(frozen=True)

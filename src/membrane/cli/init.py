@@ -20,6 +20,7 @@ seed = 0
 
 # `membrane list data` shows what there is; paths count from this file's folder.
 # data = { name = "parquet", path = "cifar10.parquet" }
+# data = { name = "long_tail", ratio = 10, of = { name = "image_folder", path = "pets", size = 32 } }
 data = { name = "digits", test = 297 }
 
 # `membrane list models`. Or leave out model, recipe and defenses and name your own function
@@ -38,7 +39,8 @@ defenses = [
 # `membrane list attacks`. Left out: every attack that the number of reference models can feed.
 # attacks = ["loss", { name = "lira", variance = "pooled" }]
 
-# references: models trained for each defense, even. canaries: mislabelled examples, the worst case.
+# references: models trained for each defense, even. canaries: examples that are easy to betray, the worst case;
+# canary_kind = "mislabelled", "near_duplicate" or "out_of_distribution".
 # holdout: set aside for defenses that must choose (500 or more). pool: what models train on and are audited with.
 audit = { references = 16, canaries = 50, holdout = 500, pool = 1000 }
 """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -67,16 +66,30 @@ def data_of(settings: Mapping[str, Any], folder: Path, found: list[str]) -> Sour
     if "data" not in settings:
         found.append('data is missing; write data = { name = "digits" }, say.')
         return None
-    plain = settings["data"]
-    if isinstance(plain, Mapping) and isinstance(plain.get("path"), str):
-        plain = {**plain, "path": str((folder / plain["path"]).absolute())}
+    plain = _with_paths(settings["data"], folder)
     source = None
     with collected(found):
         source = _entry(SOURCES, plain, "data")
-    path = getattr(source, "path", None)
-    if path is not None and not os.path.exists(path):  # unlike Path.exists, no path makes it raise
-        found.append(f"data: there is no file {path}. Paths count from the run file's folder.")
+    if source is not None:
+        found += [f"data: {mistake} Paths count from the run file's folder." for mistake in source.missing()]
     return source
+
+
+def _with_paths(plain: Any, folder: Path) -> Any:  # noqa: ANN401 -- whatever a file holds
+    """A data source's settings with its paths, and those of a source inside it, made absolute."""
+    name = plain.get("name") if isinstance(plain, Mapping) else None
+    if not isinstance(name, str) or name not in SOURCES:
+        return plain
+    paths = SOURCES.entry(name).paths
+    return {
+        key: _absolute(value, folder) if key in paths else _with_paths(value, folder) for key, value in plain.items()
+    }
+
+
+def _absolute(value: Any, folder: Path) -> Any:  # noqa: ANN401 -- whatever a file holds
+    if isinstance(value, list):
+        return [_absolute(item, folder) for item in value]
+    return str((folder / value).absolute()) if isinstance(value, str) else value
 
 
 def training_of(

@@ -20,7 +20,7 @@ from membrane.regions import partition
 from membrane.training import Defense, Recipe
 from membrane.training.check import training_mistakes
 from membrane.training.fleet import TrainFunction
-from membrane.verbs.observe import choose_attacks
+from membrane.verbs.observe import choose_attacks, references_each
 
 _MOST_MODELS, _MOST_PARAMETERS = 10_000, 10**10
 
@@ -57,7 +57,8 @@ def examine(run: Run) -> Preflight:
         task = draw(run, n_models, run.sizes.canaries)
     if task is not None:
         with collected(found):
-            attacks = choose_attacks(run.attacks, n_models, len(task.test))
+            n_each = references_each(n_models)
+            attacks = choose_attacks(run.attacks, n_each, n_each, len(task.test))
         found += pipeline_mistakes(run.trains, task)
     raise_all(found)
     assert task is not None  # or there would be a mistake
@@ -72,7 +73,17 @@ def draw(run: Run, n_models: int, canaries: int) -> Task:
     """
     splits, sizes = run.data.load(), run.sizes
     pool = len(splits.train) - sizes.holdout if sizes.pool is None else sizes.pool
-    return make_task(splits, n_models=n_models, pool=pool, holdout=sizes.holdout, canaries=canaries, seed=run.seed)
+    return make_task(
+        splits,
+        n_models=n_models,
+        pool=pool,
+        holdout=sizes.holdout,
+        canaries=canaries,
+        seed=run.seed,
+        canary_kind=sizes.canary_kind,
+        allow_duplicates=sizes.allow_duplicates,
+        near_duplicates=sizes.near_duplicates,
+    )
 
 
 def pipeline_mistakes(trains: Mapping[str, Recipe | TrainFunction], task: Task) -> list[str]:

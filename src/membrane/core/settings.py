@@ -94,8 +94,9 @@ def build(cls: type[T], settings: Mapping[str, Any], what: str, make: Make | Non
 
 def _coerce(value: Any, hint: Any, what: str, make: Make) -> Any:  # noqa: ANN401
     """TOML and JSON know lists, integers and tables; make tuples, floats and dataclasses where the field says so."""
-    if isinstance(value, list) and (typing.get_origin(hint) is tuple or hint is tuple):
-        inner = typing.get_args(hint)
+    tuples = [option for option in _options(hint) if typing.get_origin(option) is tuple or option is tuple]
+    if isinstance(value, list) and tuples:
+        inner = typing.get_args(tuples[0])
         items = enumerate(value, 1)
         return (
             tuple(_coerce(item, inner[0], f"{what}, number {i}", make) for i, item in items) if inner else tuple(value)
@@ -148,5 +149,10 @@ def _describe(hint: Any) -> str:  # noqa: ANN401
         return "one of " + ", ".join(repr(option) for option in typing.get_args(hint))
     if dataclasses.is_dataclass(hint):
         return "a table of settings"
-    options = typing.get_args(hint) if typing.get_origin(hint) in (types.UnionType, typing.Union) else (hint,)
-    return " or ".join(names.get(option, str(option)) for option in options)
+    options = _options(hint)
+    return " or ".join(_describe(option) if len(options) > 1 else names.get(option, str(option)) for option in options)
+
+
+def _options(hint: Any) -> tuple[Any, ...]:  # noqa: ANN401
+    """The annotations that a union allows; of anything else, itself."""
+    return typing.get_args(hint) if typing.get_origin(hint) in (types.UnionType, typing.Union) else (hint,)

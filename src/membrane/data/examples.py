@@ -82,23 +82,9 @@ def _mistakes(x: Tensor, y: Tensor, n_classes: int) -> list[str]:
     return found
 
 
-def refuse_overlap(splits: dict[str, Examples]) -> None:
-    """Refuse splits that share an input, compared byte by byte.
-
-    Raises:
-        DataError: Naming each pair of splits and how many inputs they share.
-    """
-    seen = {name: {row.tobytes() for row in part.x.contiguous().numpy()} for name, part in splits.items()}
-    names = list(seen)
-    shared = [(a, b, len(seen[a] & seen[b])) for i, a in enumerate(names) for b in names[i + 1 :] if seen[a] & seen[b]]
-    raise_all(
-        (
-            f"{a} and {b} share {n} identical inputs. A membership audit needs disjoint splits: "
-            "drop the duplicates from one of them."
-            for a, b, n in shared
-        ),
-        DataError,
-    )
+def joined(first: Examples, second: Examples) -> Examples:
+    """The examples of both, in that order, under the class names and source of the first."""
+    return Examples(torch.cat([first.x, second.x]), torch.cat([first.y, second.y]), first.classes, first.source)
 
 
 def class_names(n_classes: int, names: Sequence[str] | None = None) -> tuple[str, ...]:

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _ROWS = 1024  # decoded at a time
-_SPLIT_NAME = re.compile(r"(?:^|[^a-z])(train|test|validation|valid|val)(?=[^a-z]|$)")
 _VALIDATION = ("validation", "valid", "val")
+_SPLITS = ("train", "test", *_VALIDATION)
+_SPLIT_NAME = re.compile(rf"(?:^|[^a-z])({'|'.join(_SPLITS)})(?=[^a-z]|$)")
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,9 @@ class Parquet(Source):
         return shards
 
     def _images(self, shards: Sequence[_Shard], used: np.ndarray[Any, np.dtype[np.bool_]]) -> Iterator[tuple[str, Any]]:
-        rows = ((f"{shard.file}, row {i}", value) for shard in shards for i, value in enumerate(shard.images(self.image)))
+        rows = (
+            (f"{shard.file}, row {i}", value) for shard in shards for i, value in enumerate(shard.images(self.image))
+        )
         return (one for one, wanted in zip(rows, used, strict=True) if wanted)
 
     @property
@@ -121,10 +124,11 @@ class _Shard:
 
     @property
     def name_says(self) -> str | None:
-        """The split that the name of the file, else of its folder, tells."""
+        """The split that a word in the file's name, else its folder's whole name, tells."""
         path = Path(self.file)
-        told = [found for part in (path.stem, path.parent.name) if (found := _SPLIT_NAME.findall(part.lower()))]
-        return str(told[0][0]) if told else None
+        folder = path.parent.name.lower()
+        in_name = _SPLIT_NAME.search(path.stem.lower())
+        return in_name[1] if in_name else folder if folder in _SPLITS else None
 
     def read(self, label: str, image: str, split: str | None, part: str | None) -> None:
         """Labels, and the split by its column or, where there is none, as told."""

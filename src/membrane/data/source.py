@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import glob
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
+import torch
+
+from membrane.core.errors import SettingError
+from membrane.core.generators import torch_generator
 from membrane.data.examples import Examples
+
+Paths = str | tuple[str, ...]
 
 
 class Splits(NamedTuple):
@@ -17,9 +26,13 @@ class Splits(NamedTuple):
 
 @dataclass(frozen=True)
 class Source:
-    """Base class of data sources."""
+    """Base class of data sources.
+
+    ``paths`` names the settings that are paths: one text or several, each a file, a folder or a pattern.
+    """
 
     name: ClassVar[str]
+    paths: ClassVar[tuple[str, ...]] = ()
 
     def load(self) -> Splits:
         """Both splits, in memory.
@@ -28,3 +41,45 @@ class Source:
             DataError: If the data are missing or not what they should be.
         """
         raise NotImplementedError
+
+    def missing(self) -> list[str]:
+        """One sentence for each path where nothing is, before anything is loaded."""
+        return [f"there is no file {path}." for path in self._each_path() if not matches(path)]
+
+    def _each_path(self) -> Iterator[str]:
+        for setting in self.paths:
+            value = getattr(self, setting)
+            yield from (value,) if isinstance(value, str) else value
+
+
+def matches(path: str) -> list[str]:
+    """What lies at a path, or at the paths that a pattern with ``*``, ``?`` or ``[`` stands for, in order of names."""
+    if os.path.exists(path):  # unlike Path.exists, no path makes it raise
+        return [path]
+    try:
+        return sorted(glob.glob(path, recursive=True))
+    except (OSError, ValueError):
+        return []
+
+
+def split_off(examples: Examples, test: float, seed: int) -> Splits:
+    """Random train and test split of data that come as one.
+
+    Args:
+        examples: All of them, 2 or more.
+        test: Share of the test split, above 0 and below 1; rounded to a whole number, at least one example each.
+        seed: Of the draw.
+    """
+    n_test = min(max(round(test * len(examples)), 1), len(examples) - 1)
+    order = torch.randperm(len(examples), generator=torch_generator(seed, "source", "split"))
+    return Splits(examples[order[n_test:]], examples[order[:n_test]])
+
+
+def refuse_share(test: float, what: str) -> None:
+    """Refuse shares of a test split that leave one of the two splits empty.
+
+    Raises:
+        SettingError: Unless 0 < ``test`` < 1.
+    """
+    if not 0 < test < 1:
+        raise SettingError(f"{what}: test is {test}; it must be above 0 and below 1, the share set aside for testing.")

@@ -10,8 +10,9 @@ import torch
 from membrane.core.errors import DataError, raise_all
 from membrane.core.generators import torch_generator
 from membrane.core.values import Bools, Ints
-from membrane.data.canaries import mislabelled
-from membrane.data.examples import Examples, refuse_overlap
+from membrane.data.canaries import CANARIES, Canary
+from membrane.data.duplicates import find_duplicates, refuse_duplicates
+from membrane.data.examples import Examples
 from membrane.data.membership import complementary_pairs, refuse_odd
 from membrane.data.source import Splits
 
@@ -21,13 +22,14 @@ class Task:
     """Pool, splits and membership of a bank of models.
 
     Args:
-        pool: N examples, each in about half of the training sets; canaries carry their wrong label.
+        pool: N examples, each in about half of the training sets, canaries in place.
         membership: (R, N), complementary pairs.
         canaries: Positions of the canaries in the pool.
         holdout: Examples that no model trains on, for defenses that must choose something; None if there
             are none.
         test: Examples that no model trains on and no defense sees: accuracy is measured here, and it is the
             population of the attacks that need one.
+        notes: What a report should say about them.
     """
 
     pool: Examples
@@ -35,6 +37,7 @@ class Task:
     canaries: Ints
     holdout: Examples | None
     test: Examples
+    notes: tuple[str, ...] = ()
 
     @property
     def n_holdout(self) -> int:
@@ -51,7 +54,16 @@ class Task:
 
 
 def make_task(
-    splits: Splits, *, n_models: int, pool: int, holdout: int, canaries: int, seed: int, check_overlap: bool = True
+    splits: Splits,
+    *,
+    n_models: int,
+    pool: int,
+    holdout: int,
+    canaries: int,
+    seed: int,
+    canary_kind: str | Canary = "mislabelled",
+    allow_duplicates: bool = False,
+    near_duplicates: float | None = None,
 ) -> Task:
     """Draw pool and holdout from the train split, plant the canaries, deal out the membership.
 
@@ -60,24 +72,31 @@ def make_task(
         n_models: R, even.
         pool: N; each model trains on about half.
         holdout: Examples set aside, 0 for none.
-        canaries: Mislabelled examples in the pool.
+        canaries: Canaries in the pool.
         seed: Decides all draws.
-        check_overlap: Compare pool, holdout and test byte by byte (a copy in memory while it lasts).
+        canary_kind: Name in ``CANARIES``, or a kind with its settings.
+        allow_duplicates: Note inputs that occur more than once in the pool, or in two of pool, holdout and test,
+            instead of refusing them. Looked for before canaries are planted.
+        near_duplicates: Correlation from which images count as copies, 0.95 say; None for identical inputs alone.
 
     Raises:
-        DataError: If the train split is too small, or splits share an input.
-        SettingError: If ``n_models`` is odd or below 2.
+        DataError: If the train split is too small, or inputs occur more than once and must not.
+        SettingError: If ``n_models`` is odd or below 2, or a kind of canary is unknown.
     """
     refuse_odd(n_models)
     raise_all(_mistakes(splits, pool, holdout, canaries), DataError)
+    kind = canary_kind if isinstance(canary_kind, Canary) else CANARIES.make(canary_kind)
     order = torch.randperm(len(splits.train), generator=torch_generator(seed, "task", "split"))
-    planted = mislabelled(splits.train[order[:pool]], canaries, torch_generator(seed, "task", "canaries"))
+    drawn = splits.train[order[:pool]]
     kept_out = splits.train[order[pool : pool + holdout]] if holdout else None
-    if check_overlap:
-        parts = {"pool": planted.examples, "test": splits.test}
-        refuse_overlap(parts | {"holdout": kept_out} if kept_out else parts)
+    parts = {"pool": drawn, "test": splits.test}
+    copies = find_duplicates(parts | {"holdout": kept_out} if kept_out else parts, ["pool"], near_duplicates)
+    if not allow_duplicates:
+        refuse_duplicates(copies)
+    planted = kind.plant(drawn, canaries, torch_generator(seed, "task", "canaries"))
     membership = complementary_pairs(n_models, pool, torch_generator(seed, "task", "membership"))
-    return Task(planted.examples, membership, planted.index, kept_out, splits.test)
+    notes = tuple(map(str, copies)) + ((f"The canaries are of the kind {kind.name}.",) if canaries else ())
+    return Task(planted.examples, membership, planted.index, kept_out, splits.test, notes)
 
 
 def _mistakes(splits: Splits, pool: int, holdout: int, canaries: int) -> list[str]:

@@ -5,6 +5,7 @@ from membrane.regions.edited import calibration_sample, edited
 from membrane.regions.partition import Partition, Region, partition, unwrap
 from membrane.regions.recalibrate import needs_recalibration, recalibrate
 from membrane.regions.trail import Trail
+from membrane.regions.weights import load_weights
 
 __all__ = [
     "Partition",
@@ -16,6 +17,7 @@ __all__ = [
     "edited",
     "frozen",
     "load_state",
+    "load_weights",
     "mix",
     "needs_recalibration",
     "partition",

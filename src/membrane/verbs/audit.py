@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,12 +19,12 @@ from membrane.attacks import Attack
 from membrane.core.errors import DataError, SettingError, raise_all
 from membrane.core.progress import Progress, silent
 from membrane.core.store import Store
-from membrane.data import Source, Splits, Task, make_task
+from membrane.data import Canary, Source, Splits, Task, make_task
 from membrane.data.examples import Examples
 from membrane.training import train_fleet
 from membrane.training.check import training_mistakes
 from membrane.verbs.measure import measure
-from membrane.verbs.observe import choose_attacks, score_bank
+from membrane.verbs.observe import choose_attacks, references_each, score_bank
 from membrane.verbs.outcome import Audit
 from membrane.verbs.results import Train, entry_of, finishing_seconds, label_of, results_of, settings_of
 
@@ -40,6 +41,9 @@ def audit(
     canaries: int = 0,
     holdout: int = 0,
     pool: int | None = None,
+    canary_kind: str | Canary = "mislabelled",
+    allow_duplicates: bool = False,
+    near_duplicates: float | None = None,
     attacks: Sequence[str | Attack] | None = None,
     out: str | os.PathLike[str] | None = None,
     seed: int = 0,
@@ -52,13 +56,17 @@ def audit(
         train: A recipe; or ``train(members, holdout, generator) -> model``, the user's own loop, defense included
             (holdout is None if nothing is set aside);
             or several of them by label, of which the first is the baseline.
-        data: Where pool, holdout and test are drawn from; or a task that was drawn already, which settles references,
-            canaries, holdout and pool.
+        data: Where pool, holdout and test are drawn from; or a task that was drawn already, which settles references
+            and all from canaries to near_duplicates.
         references: Models to train, even, 4 or more; each example is in half of them. More is more exact: 32 for
             intervals over models (they are drawn in pairs), 66 for a variance of LiRA's for each example.
-        canaries: Mislabelled examples planted in the pool, to see the worst case.
+        canaries: Examples planted in the pool to be easy to betray, to see the worst case.
         holdout: Examples set aside for pipelines that must choose something (PPTP needs 500 or more).
         pool: Examples that are audited; by default all that the train split has left.
+        canary_kind: What the canaries are: "mislabelled", "near_duplicate", "out_of_distribution", or one of these
+            with its settings.
+        allow_duplicates: Note inputs that occur more than once instead of refusing them.
+        near_duplicates: Correlation from which images count as copies, 0.95 say; None for identical inputs alone.
         attacks: Names or objects; by default every attack that this number of models can feed.
         out: Run folder. Finished models lie there: a killed audit goes on where it was. Temporary if not given.
         seed: Decides splits, canaries, training and bootstrap.
@@ -74,9 +82,11 @@ def audit(
     trains = dict(train) if isinstance(train, Mapping) else {label_of(train): train}
     if not trains:
         raise SettingError("there is nothing to audit; pass a recipe or a training function.")
-    task = _task(data, references, canaries, holdout, pool, seed)
+    drawn = {"canary_kind": canary_kind, "allow_duplicates": allow_duplicates, "near_duplicates": near_duplicates}
+    task = _task(data, references, canaries, holdout, pool, seed, drawn)
     raise_all(f"{label}: {mistake}" for label, one in trains.items() for mistake in training_mistakes(one, task))
-    chosen = choose_attacks(attacks, len(task.membership), len(task.test))
+    n_each = references_each(len(task.membership))
+    chosen = choose_attacks(attacks, n_each, n_each, len(task.test))
     if out is None:
         with tempfile.TemporaryDirectory(prefix="membrane-") as folder:
             return _audit(trains, task, chosen, Path(folder), seed, title, progress)
@@ -86,7 +96,13 @@ def audit(
 
 
 def _task(
-    data: Task | Splits | Source | Examples, references: int, canaries: int, holdout: int, pool: int | None, seed: int
+    data: Task | Splits | Source | Examples,
+    references: int,
+    canaries: int,
+    holdout: int,
+    pool: int | None,
+    seed: int,
+    how: Mapping[str, Any],
 ) -> Task:
     if isinstance(data, Task):
         if len(data.membership) % 2 or (data.membership[::2] == data.membership[1::2]).any():
@@ -101,7 +117,7 @@ def _task(
         order = np.random.default_rng(seed).permutation(len(data))
         data = Splits(data[order[n_test:]], data[order[:n_test]])
     wanted = len(data.train) - holdout if pool is None else pool
-    return make_task(data, n_models=references, pool=wanted, holdout=holdout, canaries=canaries, seed=seed)
+    return make_task(data, n_models=references, pool=wanted, holdout=holdout, canaries=canaries, seed=seed, **how)
 
 
 def _audit(
@@ -122,7 +138,7 @@ def _audit(
         }
     settings = {"seed": seed, "train": {label: settings_of(train) for label, train in trains.items()}}
     baseline = next(iter(trains)) if len(trains) > 1 else None
-    results = results_of(title, settings, task, attacks, entries, baseline, [MODELS_LIMIT])
+    results = results_of(title, settings, task, attacks, entries, baseline, [MODELS_LIMIT, *task.notes])
     return Audit(results, costs, measurements)
 
 

@@ -1,22 +1,31 @@
-"""The cheap tier: one finished model, no reference models."""
+"""Audit of one finished model, made here or elsewhere, with the reference models that there are, if any."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import numpy as np
-import torch
+import numpy.typing as npt
 from torch import nn
 
-from membrane.attacks import ATTACKS
-from membrane.core.errors import DataError
-from membrane.core.values import Observation
+from membrane.attacks import Attack
+from membrane.core.errors import DataError, ModelError, raise_all
+from membrane.core.progress import Progress, silent
+from membrane.core.values import Bools, Observation, Signals
 from membrane.data import Task, refuse_overlap
-from membrane.data.examples import Examples
-from membrane.models import signals_of
+from membrane.data.examples import Examples, joined
+from membrane.metrics import auc
+from membrane.models import check_steady, signals_of
 from membrane.training import Bank
 from membrane.verbs.examples import ExamplesLike, as_classified
 from membrane.verbs.measure import measure
+from membrane.verbs.observe import choose_attacks
 from membrane.verbs.outcome import Audit
 from membrane.verbs.results import plan_facts, results_of
+
+_COUNTS_TELL = 0.02  # AUC away from 0.5 from which the references' membership itself is worth a warning
+_ROUNDED = 0.01  # share of members from which answers that are all alike are worth a warning
 
 
 def audit_model(
@@ -24,58 +33,145 @@ def audit_model(
     members: ExamplesLike,
     non_members: ExamplesLike,
     *,
+    references: Sequence[nn.Module] = (),
+    in_reference: npt.ArrayLike | None = None,
+    population: ExamplesLike | None = None,
+    attacks: Sequence[str | Attack] | None = None,
     seed: int = 0,
     title: str = "Audit of one model",
+    progress: Progress = silent,
 ) -> Audit:
-    """The cheap tier: what one finished model gives away to attacks that need no reference models.
+    """What one finished model gives away: the cheap tier, or more with reference models from elsewhere.
 
-    A lower bound, often far below what reference models show. If members and non-members differ in anything
-    but membership (time, source, preparation), the attacks find that difference instead.
+    Without references a lower bound, often far below what references show. If members and non-members differ in
+    anything but membership (time, source, preparation), the attacks find that difference instead.
 
     Args:
-        model: Maps inputs (B, ...) to logits (B, C).
+        model: Maps inputs (B, ...) to logits (B, C). A function, a service or an ONNX file becomes one by
+            ``membrane.Answers`` or ``membrane.from_onnx``, which also say if it gives probabilities or labels only.
         members: Examples that it was trained on: examples, a dataset of (input, label), or a pair of arrays.
         non_members: Examples of the same kind that it was not trained on, in the same form.
+        references: R' models trained like the target, its defense included, on known other data.
+        in_reference: (R', N) bool, True where a reference was trained on an example; N counts the members, then the
+            non-members. Left out: none of the references saw any of them.
+        population: Further examples of the same kind that neither target nor references were trained on.
+        attacks: Names or objects; by default every attack that these references can feed.
         seed: Of the bootstrap.
         title: Heading of the report.
+        progress: Told how many models have answered.
 
     Raises:
-        DataError: If the two parts do not have the same classes and input shape.
-        ModelError: If the model's output does not fit.
+        DataError: If the parts do not fit each other, share inputs, or ``in_reference`` has another shape.
+        ModelError: If a model's answers do not fit, are not logits, or change by themselves.
+        NotEnoughDataError: If a named attack cannot run on this.
+        SettingError: If an attack is unknown or named twice.
     """
+    for one in (model, *references):
+        _refuse_bare_functions(one)
     members, non_members = (
         as_classified(model, part, what) for part, what in ((members, "members"), (non_members, "non_members"))
     )
-    if members.x.shape[1:] != non_members.x.shape[1:] or len(members.classes) != len(non_members.classes):
-        raise DataError(
-            f"members have inputs {tuple(members.x.shape[1:])} and {len(members.classes)} classes, non-members "
-            f"{tuple(non_members.x.shape[1:])} and {len(non_members.classes)}; they must agree."
-        )
-    refuse_overlap({"members": members, "non_members": non_members})
-    pool = Examples(
-        torch.cat([members.x, non_members.x]), torch.cat([members.y, non_members.y]), members.classes, members.source
-    )
-    is_member = (np.arange(len(pool)) < len(members))[None]
-    signals = signals_of(model, pool)
-    nobody = signals.map(lambda values: values[:0])
+    public = None if population is None else as_classified(model, population, "population")
+    parts = {"members": members, "non_members": non_members} | ({} if public is None else {"population": public})
+    _refuse_unlike(parts)
+    refuse_overlap(parts)
+    pool = joined(members, non_members)
+    is_member = np.arange(len(pool)) < len(members)
+    seen_by = _in_reference(in_reference, len(references), len(pool))
+    counts = seen_by.sum(0)
+    n_in, n_out = int(counts.min(initial=len(seen_by))), int((len(seen_by) - counts).min(initial=len(seen_by)))
+    reveals = "labels" if getattr(model, "output", "") == "labels" else "scores"
+    n_public = 0 if public is None else len(public)
+    chosen = choose_attacks(attacks, n_in, n_out, n_public, reveals)
+    for one in (model, *references):
+        check_steady(one, pool)
+    asked = pool if public is None else joined(pool, public)
+    answers = []
+    for done, one in enumerate((model, *references), 1):
+        answers.append(signals_of(one, asked))
+        progress("models", done, len(references) + 1)
+    target, others = answers[0], _stack(answers[1:], answers[0])
+    n = len(pool)
     seen = Observation(
-        signals,
-        signals.map(lambda values: values[None][:0]),
-        is_member[:0],
+        target.map(lambda v: v[:n]),
+        others.map(lambda v: v[:, :n]),
+        seen_by,
         pool.y.numpy(),
-        nobody,
-        nobody.map(lambda values: values[None][:0]),
+        target.map(lambda v: v[n:]),
+        others.map(lambda v: v[:, n:]),
     )
-    attacks = [attack for name in ATTACKS if not (attack := ATTACKS.make(name)).missing(0, 0, 0)]
-    scores = {attack.name: attack(seen)[None] for attack in attacks}
-    task = Task(pool, is_member, np.zeros(0, np.int64), None, non_members)
-    bank = Bank(signals.map(lambda v: v[None]), signals.map(lambda v: v[None][:, len(members) :]), ({},))
+    scores = {attack.name: attack(seen)[None] for attack in chosen}
+    task = Task(pool, is_member[None], np.zeros(0, np.int64), None, non_members)
+    bank = Bank(seen.target.map(lambda v: v[None]), seen.target.map(lambda v: v[None][:, len(members) :]), ({},))
     measured = measure(bank, scores, task, seed)
     label = type(model).__name__
     entry = {"label": label, "defense": {"name": "unknown"}} | measured.plain(task) | plan_facts([])
-    limits = [
-        "No reference models were trained: attacks that compare with them usually find much more.",
-        "One model: the intervals are over examples and say nothing about another training run.",
-    ]
-    results = results_of(title, {"seed": seed, "model": label}, task, attacks, [entry], None, limits)
-    return Audit(results, {}, {label: measured})
+    settings = {"seed": seed, "model": label, "references": len(references), "population": n_public}
+    limits = _limits(seen, is_member, reveals)
+    return Audit(results_of(title, settings, task, chosen, [entry], None, limits), {}, {label: measured})
+
+
+def _refuse_bare_functions(model: nn.Module | Callable[..., Any]) -> None:
+    if not isinstance(model, nn.Module):
+        raise ModelError(
+            f"the model is a {type(model).__name__}; wrap it, saying what it returns: "
+            "membrane.Answers(function, 'logits'), 'probabilities' or 'labels'."
+        )
+
+
+def _refuse_unlike(parts: dict[str, Examples]) -> None:
+    (first, like), *others = parts.items()
+    raise_all(
+        (
+            f"{first} have inputs {tuple(like.x.shape[1:])} and {len(like.classes)} classes, {name} "
+            f"{tuple(part.x.shape[1:])} and {len(part.classes)}; they must agree."
+            for name, part in others
+            if part.x.shape[1:] != like.x.shape[1:] or len(part.classes) != len(like.classes)
+        ),
+        DataError,
+    )
+
+
+def _in_reference(given: npt.ArrayLike | None, n_references: int, n: int) -> Bools:
+    if given is None:
+        return np.zeros((n_references, n), dtype=bool)
+    array = np.asarray(given)
+    if array.shape != (n_references, n) or array.dtype != np.bool_:
+        raise DataError(
+            f"in_reference is {array.dtype} of shape {array.shape}; for {n_references} references and {n} examples "
+            f"(members, then non-members) it must be bool of shape ({n_references}, {n})."
+        )
+    return array
+
+
+def _stack(signals: list[Signals], like: Signals) -> Signals:
+    """Bank (R', N, Q), also of no models."""
+    return Signals.stack(signals) if signals else like.map(lambda values: values[None][:0])
+
+
+def _limits(seen: Observation, is_member: Bools, reveals: str) -> list[str]:
+    """What this audit does not show."""
+    n_references = len(seen.in_reference)
+    limits = ["One model: the intervals are over examples and say nothing about another training run."]
+    if not n_references:
+        limits.insert(0, "No reference models were used: attacks that compare with them usually find much more.")
+    else:
+        limits.append(
+            f"{n_references} reference models from elsewhere: if they were not trained like the target, its defense "
+            "included, a better informed attacker finds more."
+        )
+        told = auc(seen.n_in, is_member)
+        if abs(told - 0.5) > _COUNTS_TELL:
+            limits.append(
+                f"How many references were trained on an example tells members by itself (AUC {told:.3f}): attacks "
+                "may report that instead of what the model leaks. Choose reference data independently of the target's."
+            )
+    if reveals == "labels":
+        limits.append("The model answers with labels only; attacks on scores were left out, not defeated.")
+    surest = seen.target.loss[is_member] == seen.target.loss.min()
+    if reveals == "scores" and float(surest.mean()) > _ROUNDED:
+        limits.append(
+            f"{float(surest.mean()):.1%} of the members get the same, surest answer: the answers are rounded, and "
+            "attacks on unrounded ones may find more."
+        )
+    return limits

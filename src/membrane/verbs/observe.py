@@ -35,19 +35,6 @@ def observe(bank: Bank, membership: Bools, labels: Ints, target: int) -> Observa
     )
 
 
-def check_attacks(attacks: list[Attack], n_models: int, n_population: int) -> None:
-    """Refuse attacks that a bank of this size cannot feed, before any of it is trained.
-
-    Raises:
-        NotEnoughDataError: Listing everything that is missing.
-    """
-    n_each = n_models // 2 - 1  # IN and OUT references when a target's partner is left out
-    raise_all(
-        (mistake for attack in attacks for mistake in attack.missing(n_each, n_each, n_population)),
-        NotEnoughDataError,
-    )
-
-
 def score_bank(
     bank: Bank, membership: Bools, labels: Ints, attacks: list[Attack], progress: Progress = silent
 ) -> dict[str, npt.NDArray[np.float64]]:
@@ -62,19 +49,43 @@ def score_bank(
     return {name: np.stack(rows) for name, rows in scores.items()}
 
 
-def choose_attacks(attacks: Sequence[str | Attack] | None, n_models: int, n_population: int) -> list[Attack]:
-    """The named attacks, checked; or all that a bank of this size can feed.
+def references_each(n_models: int) -> int:
+    """IN references, and as many OUT ones, of every example when a target's partner is left out."""
+    return n_models // 2 - 1
+
+
+def choose_attacks(
+    attacks: Sequence[str | Attack] | None, n_in: int, n_out: int, n_population: int, reveals: str = "scores"
+) -> list[Attack]:
+    """The named attacks, checked; or all that can run.
+
+    Args:
+        attacks: Names or objects; None for all that can run.
+        n_in: Fewest IN references that an example has.
+        n_out: Fewest OUT references.
+        n_population: Population examples.
+        reveals: What the target answers with, "labels" or "scores".
 
     Raises:
         SettingError: If a name is unknown or given twice.
-        NotEnoughDataError: If a named attack cannot run.
+        NotEnoughDataError: If a named attack cannot run, listing everything that is missing.
     """
     if attacks is None:
-        n_each = n_models // 2 - 1
-        return [attack for name in ATTACKS if not (attack := ATTACKS.make(name)).missing(n_each, n_each, n_population)]
+        known = [ATTACKS.make(name) for name in ATTACKS]
+        return [one for one in known if not _missing(one, n_in, n_out, n_population, reveals)]
     made = [ATTACKS.make(one) if isinstance(one, str | dict) else one for one in attacks]
     names = [attack.name for attack in made]
     if len(set(names)) != len(names) or not names:
         raise SettingError(f"attacks are {names}; name each once, and at least one.")
-    check_attacks(made, n_models, n_population)
+    raise_all(
+        (mistake for attack in made for mistake in _missing(attack, n_in, n_out, n_population, reveals)),
+        NotEnoughDataError,
+    )
     return made
+
+
+def _missing(attack: Attack, n_in: int, n_out: int, n_population: int, reveals: str) -> list[str]:
+    found = attack.missing(n_in, n_out, n_population)
+    if reveals == "labels" and attack.threat_model != "labels":
+        found.append(f"attack {attack.name!r} reads {attack.threat_model}, and this model answers with labels only.")
+    return found

@@ -1,4 +1,4 @@
-"""Canaries: examples planted to be as easy to betray as possible, so that the audit shows the worst case.
+"""Canaries with a wrong label.
 
 Source: Aerni, Zhang, Tramer 2024, "Evaluations of Machine Learning Privacy Defenses are Misleading",
 arXiv:2404.17399, mislabelled variant.
@@ -7,41 +7,29 @@ arXiv:2404.17399, mislabelled variant.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from membrane.core.errors import DataError
-from membrane.core.values import Ints
+from membrane.data.canaries.canary import Canary
 from membrane.data.examples import Examples
 
 
 @dataclass(frozen=True)
-class Planted:
-    """A pool in which some examples carry a wrong label.
+class Mislabelled(Canary):
+    """An example under a random label that is not its own: to fit it, a model has to learn it by heart."""
 
-    Args:
-        examples: The pool with the wrong labels in place.
-        index: (K,) int64 positions of the canaries, ascending.
-    """
+    name: ClassVar[str] = "mislabelled"
 
-    examples: Examples
-    index: Ints
+    def changed(self, pool: Examples, index: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """The inputs as they are, labels moved to another class, each as likely.
 
-
-def mislabelled(pool: Examples, n_canaries: int, generator: torch.Generator) -> Planted:
-    """Give ``n_canaries`` random examples a random label that is not theirs.
-
-    Plant the fewest that resolve the false-positive rate you want: each is label noise.
-
-    Raises:
-        DataError: If there are fewer examples than canaries, or fewer than two classes.
-    """
-    if not 0 <= n_canaries <= len(pool):
-        raise DataError(f"{n_canaries} canaries do not fit into a pool of {len(pool)} examples.")
-    if n_canaries and len(pool.classes) < 2:
-        raise DataError("a wrong label needs a second class; this pool has one.")
-    index = torch.randperm(len(pool), generator=generator)[:n_canaries].sort().values
-    shift = torch.randint(1, max(len(pool.classes), 2), (n_canaries,), generator=generator)
-    y = pool.y.clone()
-    y[index] = (y[index] + shift) % len(pool.classes)
-    return Planted(pool.relabelled(y), index.numpy())
+        Raises:
+            DataError: If there is one class only.
+        """
+        if len(pool.classes) < 2:
+            raise DataError("a wrong label needs a second class; this pool has one.")
+        shift = torch.randint(1, len(pool.classes), (len(index),), generator=generator)
+        return pool.x[index], (pool.y[index] + shift) % len(pool.classes)
