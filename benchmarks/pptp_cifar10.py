@@ -178,9 +178,8 @@ def plans_of(task: Task, store: Store, row: int, *, augment: bool) -> dict[str, 
     if not store.has("plans", key):
         trained = train_model(base, task, store, SEED, row)
         assert trained.holdout is not None
-        probe = Probe(
-            trained.model, trained.trail, trained.members, trained.holdout, torch_generator(SEED, "probe", row)
-        )
+        generator = torch_generator(SEED, "probe", row)
+        probe = Probe(trained.model, trained.trail, trained.members, trained.holdout, generator, trained.augment)
         controls = torch_generator(SEED, "controls", row) if row == 0 else None
         risk_map, measured = mix_response(probe, numpy_generator(SEED, "locate", row), controls=controls)
         search = Search(probe, measured, MAX_CANDIDATES)

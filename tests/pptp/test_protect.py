@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
 
 from membrane.core import ReleaseError, SettingError
 from membrane.core.generators import numpy_generator, torch_generator
+from membrane.data.loader import flip_and_crop
 from membrane.models import logits_of
 from membrane.pptp import PPTP, Budget, Plan, Probe, Search, Stretch, apply_plan, mix_response, protect
 from membrane.regions import Trail
@@ -119,3 +121,15 @@ def test_a_trail_of_another_training_is_refused() -> None:
         protect(other.model, one.trail, one.members, one.holdout)
     with pytest.raises(SettingError, match="another network"):
         apply_plan(torch.nn.Linear(3, 3), fresh_trail(), one.members, Plan((Stretch("all", 1, 3),)))
+
+
+def test_statistics_of_other_inputs_than_the_trained_ones_are_flagged() -> None:
+    with torch.random.fork_rng():
+        one = fit(replace(RECIPE, augment=True, epochs=30), task().members(0), task().holdout, seed=1)
+    assert one.augment is flip_and_crop
+    flags = []
+    for augment in (None, one.augment):
+        probe = Probe(one.model, one.trail, one.members, one.holdout, torch_generator(0, "probe"), augment)
+        flags.append(" ".join(mix_response(probe, numpy_generator(0))[0].flags))
+    assert "pass the same augmentation" in flags[0]
+    assert "augmentation" not in flags[1]

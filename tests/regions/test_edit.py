@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import math
 
 import pytest
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 
 from membrane.core.errors import ModelError, SettingError
 from membrane.core.generators import torch_generator
+from membrane.data.loader import flip_and_crop
 from membrane.regions import (
     average,
     copy_state,
@@ -331,3 +333,17 @@ def test_a_small_share_is_edited_as_often_as_it_should_be() -> None:
         for g in (torch_generator(0, "draw", i) for i in range(200))
     ]
     assert sum(edited) / 200 / total == pytest.approx(0.02, rel=0.2)
+
+
+def test_statistics_of_inputs_as_trained_are_recomputed_alike_every_time() -> None:
+    x = torch.rand(40, 3, 8, 8, generator=torch_generator(0))
+    net = statistics_net()
+    plain, darker, shuffled, again = (copy.deepcopy(net) for _ in range(4))
+    recalibrate(plain, x)
+    recalibrate(darker, x, augment=lambda inputs, generator: inputs / 4)
+    mean, bias = plain[1].running_mean, plain[0].bias.detach()
+    torch.testing.assert_close(darker[1].running_mean - bias, (mean - bias) / 4)  # a border of zeros stays one
+    for model in (shuffled, again):
+        recalibrate(model, x, augment=flip_and_crop)
+    assert torch.equal(shuffled[1].running_mean, again[1].running_mean)
+    assert not torch.equal(shuffled[1].running_mean, plain[1].running_mean)

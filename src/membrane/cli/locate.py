@@ -39,8 +39,10 @@ def _run(args: Namespace) -> int:
     if task.holdout is None:
         raise SettingError("locating compares members with a holdout, and this run has none. Set audit.holdout to 500.")
     window = tuple(args.window) if args.window else None
+    augment = run.recipe.augmentation if run.recipe else None
+    parts = task.members(0), task.holdout
     with Bar(args.quiet) as bar:
-        found = locate(model, trail, task.members(0), task.holdout, window=window, seed=run.seed, progress=bar)
+        found = locate(model, trail, *parts, window=window, seed=run.seed, augment=augment, progress=bar)
     write_json(folder / "risk_map.json", found.plain())
     print(shown(found))
     print(f"\nWrote {folder / 'risk_map.json'}.")

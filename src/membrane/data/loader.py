@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from membrane.data.examples import Examples
+
+Augment = Callable[
+    [Tensor, torch.Generator], Tensor
+]  # network inputs (B, ...) and a CPU generator to inputs as trained
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 
 from membrane.core.errors import SettingError
-from membrane.regions import copy_state, edited
+from membrane.regions import copy_state
 from membrane.regions.trail import kept_epochs
 from membrane.training.defense import Defense, Finished, Trained
 
@@ -59,4 +59,4 @@ class EarlyStopping(Defense):
     def finish(self, trained: Trained, generator: torch.Generator) -> Finished:
         """The model as it was after ``epoch``."""
         state = copy_state(trained.model) | trained.trail.at(self.epoch)
-        return Finished(edited(trained.model, state, trained.members.x), {"epoch": self.epoch})
+        return Finished(trained.edited(state), {"epoch": self.epoch})

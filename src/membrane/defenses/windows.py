@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import torch
 
 from membrane.core.errors import SettingError
-from membrane.regions import average, copy_state, edited
+from membrane.regions import average, copy_state
 from membrane.regions.trail import kept_epochs, windows_between
 from membrane.training.defense import Defense, Finished, Trained
 
@@ -74,5 +74,4 @@ class WeightAveraging(Defense):
         """The averaged model."""
         trail, window = trained.trail, range(self.first, self.last + 1)
         mean = trail.window(self.first, self.last) if self.of == "updates" else average([trail.at(e) for e in window])
-        edit = edited(trained.model, copy_state(trained.model) | mean, trained.members.x)
-        return Finished(edit, {"first": self.first, "last": self.last})
+        return Finished(trained.edited(copy_state(trained.model) | mean), {"first": self.first, "last": self.last})

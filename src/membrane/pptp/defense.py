@@ -23,7 +23,7 @@ from membrane.pptp.choose import Budget
 from membrane.pptp.plan import Plan
 from membrane.pptp.probe import FEWEST
 from membrane.pptp.protect import apply_plan, protect
-from membrane.regions import copy_state, edited, mix, partition, random_channels
+from membrane.regions import copy_state, mix, partition, random_channels
 from membrane.training.defense import Defense, Finished, Trained
 from membrane.training.recipe import Recipe
 
@@ -88,6 +88,7 @@ class PPTP(Defense):
             seed=spawn_seed(generator),
             max_candidates=self.max_candidates,
             controls=self.controls,
+            augment=trained.augment,
             force=True,  # a reference model leaves nobody's hands
         )
         assert protected.choice is not None
@@ -129,7 +130,7 @@ class FrozenPlan(Defense):
 
     def finish(self, trained: Trained, generator: torch.Generator) -> Finished:
         """The edited model."""
-        model = apply_plan(trained.model, trained.trail, trained.members, self.plan, force=True)
+        model = apply_plan(trained.model, trained.trail, trained.members, self.plan, trained.augment, force=True)
         return Finished(model, {"plan": to_plain(self.plan)})
 
 
@@ -182,4 +183,4 @@ class RegionWindow(Defense):
         masks = random_channels(final, cut.share(chosen), torch_generator(spawn_seed(generator), "channels"))
         keep = {key: mask.clamp(min=self.keep) for key, mask in masks.items()}
         state = mix(final, trained.trail.window(self.first, self.last), keep, keep.keys())
-        return Finished(edited(trained.model, state, trained.members.x), {"share": cut.share(chosen)})
+        return Finished(trained.edited(state), {"share": cut.share(chosen)})

@@ -22,6 +22,7 @@ from membrane.pptp.risk_map import RegionRisk, RiskMap, SetRisk, Spread
 from membrane.regions import Trail, mix, random_channels
 
 N_RESAMPLES = 200
+MISMATCH = 0.01  # accuracy lost to recomputed statistics alone that is worth a flag
 
 
 def contiguous(names: Sequence[str]) -> list[tuple[str, ...]]:
@@ -104,7 +105,9 @@ def mix_response(
         for plan in (Plan.same(regions, first, last) for regions in sets if len(regions) > 1)
     )
     base = responses.base
-    flat = all(region.leakage_drop.low <= region.null.high for region in regions_found)
+    flags = _mismatch(probe.unedited.accuracy - base.accuracy)
+    if all(region.leakage_drop.low <= region.null.high for region in regions_found):
+        flags.append("not localizable: no single region's drop stands out from the permuted null")
     risk_map = RiskMap(
         "mix_response",
         (first, last),
@@ -115,7 +118,7 @@ def mix_response(
         time.perf_counter() - start,
         tuple(regions_found),
         found_sets,
-        ("not localizable: no single region's drop stands out from the permuted null",) if flat else (),
+        tuple(flags),
     )
     return risk_map, measured
 
@@ -151,6 +154,16 @@ class _Responses:
         labels = self._is_member[0]
         drops = np.array([auc(before, labels[p]) - auc(after, labels[p]) for p in self._permutations])
         return Spread.of(float(np.median(drops)), drops)
+
+
+def _mismatch(lost: float) -> list[str]:
+    """Whether statistics recomputed on these members are those that the network expects."""
+    if lost < MISMATCH:
+        return []
+    return [
+        f"recomputing normalization statistics alone costs {100 * lost:.1f} points of accuracy; if training augments "
+        "its inputs, pass the same augmentation (augment=...)"
+    ]
 
 
 def _displacement(probe: Probe, keys: Sequence[str], first: int, last: int) -> float:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from membrane.core.errors import NotEnoughDataError
 from membrane.data.examples import Examples
-from membrane.data.loader import as_inputs
+from membrane.data.loader import Augment, as_inputs
 from membrane.metrics import auc
 from membrane.models import logits_of, signals_from_logits
 from membrane.regions import (
@@ -71,6 +71,7 @@ class Probe:
         members: Its training set, labels as trained.
         holdout: Non-members; a random half searches, the other half confirms.
         generator: Samples the members and splits the holdout.
+        augment: What training did to its inputs; normalization statistics are recomputed on the like.
 
     Raises:
         NotEnoughDataError: If members or holdout are fewer than 500.
@@ -83,6 +84,7 @@ class Probe:
         members: Examples,
         holdout: Examples,
         generator: torch.Generator,
+        augment: Augment | None = None,
     ) -> None:
         for what, there in (("members", len(members)), ("holdout examples", len(holdout))):
             if there < FEWEST:
@@ -94,7 +96,7 @@ class Probe:
         self.members = members[torch.randperm(len(members), generator=generator)[:half]]
         mixed = torch.randperm(len(holdout), generator=generator)
         self.search, self.confirm = holdout[mixed[:half]], holdout[mixed[half:]]
-        self._x = members.x
+        self._x, self._augment = members.x, augment
         self._search_x = calibration_sample(members.x, SEARCH_RECALIBRATION)
         self.trail = trail
         self.final = copy_state(model)
@@ -105,7 +107,7 @@ class Probe:
     def measure(self, state: State) -> Measured:
         """Leakage and accuracy of edited weights, normalization statistics recomputed."""
         load_state(self._work, state)
-        recalibrate(self._work, self._search_x)
+        recalibrate(self._work, self._search_x, augment=self._augment)
         return self._measured(self._work)
 
     @cached_property
@@ -119,7 +121,7 @@ class Probe:
         Args:
             state: Edited weights, made into a model exactly as a release is; None for the model as it stands.
         """
-        model = self._model if state is None else edited(self._model, state, self._x)
+        model = self._model if state is None else edited(self._model, state, self._x, self._augment)
         return (logits_of(model, self.confirm).argmax(1) == self.confirm.y).numpy()
 
     def _measured(self, model: nn.Module) -> Measured:

@@ -12,7 +12,7 @@ from membrane.core.generators import numpy_generator, torch_generator
 from membrane.core.progress import Progress, silent
 from membrane.core.settings import fingerprint
 from membrane.data.examples import Examples
-from membrane.data.loader import as_inputs
+from membrane.data.loader import Augment, as_inputs
 from membrane.pptp.choose import Budget, Choice, Search
 from membrane.pptp.mix_response import mix_response
 from membrane.pptp.plan import Plan
@@ -49,6 +49,7 @@ def protect(
     seed: int = 0,
     max_candidates: int = 40,
     controls: bool = True,
+    augment: Augment | None = None,
     force: bool = False,
     progress: Progress = silent,
 ) -> Protected:
@@ -64,6 +65,8 @@ def protect(
         seed: Of sampling, bootstrap and permutations.
         max_candidates: Plans measured besides those of locating; each costs a forward pass over the probe.
         controls: Measure random channels of equal count beside each region, for the risk map.
+        augment: What training did to its inputs (B, ...), given a generator too; None if nothing. Normalization
+            statistics are recomputed on the like.
         force: Release although this trail has already given a different release.
         progress: Told of each measured candidate.
 
@@ -79,7 +82,7 @@ def protect(
         )
     trail.check(model)
     generator = torch_generator(seed, "probe")
-    probe = Probe(model, trail, members, holdout, generator)
+    probe = Probe(model, trail, members, holdout, generator, augment)
     numbers = numpy_generator(seed, "locate")
     risk_map, measured = mix_response(
         probe, numbers, controls=torch_generator(seed, "controls") if controls else None, progress=progress
@@ -87,11 +90,19 @@ def protect(
     search = Search(probe, measured, max_candidates)
     search.run(progress)
     choice = search.choose(budget or Budget(), numpy_generator(seed, "choose"))
-    released = apply_plan(model, trail, members, choice.plan, force=force)
+    released = apply_plan(model, trail, members, choice.plan, augment, force=force)
     return Protected(released, choice.plan, choice, risk_map)
 
 
-def apply_plan(model: nn.Module, trail: Trail, members: Examples, plan: Plan, *, force: bool = False) -> nn.Module:
+def apply_plan(
+    model: nn.Module,
+    trail: Trail,
+    members: Examples,
+    plan: Plan,
+    augment: Augment | None = None,
+    *,
+    force: bool = False,
+) -> nn.Module:
     """Copy of the model with the plan's weights and recomputed normalization statistics, evaluation mode.
 
     Raises:
@@ -103,4 +114,4 @@ def apply_plan(model: nn.Module, trail: Trail, members: Examples, plan: Plan, *,
     trail.check(model)
     state = plan.state(copy_state(model), trail, partition(model, as_inputs(members.x[:2])))
     trail.record_release(fingerprint(plan), force=force)
-    return edited(model, state, members.x)
+    return edited(model, state, members.x, augment)

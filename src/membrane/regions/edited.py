@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from membrane.core.generators import torch_generator
+from membrane.data.loader import Augment
 from membrane.regions.edit import State, load_state
 from membrane.regions.recalibrate import recalibrate
 
@@ -24,15 +25,16 @@ def calibration_sample(x: Tensor, n: int = RECALIBRATION) -> Tensor:
     return x[order[:n]]
 
 
-def edited(model: nn.Module, state: State, x: Tensor) -> nn.Module:
+def edited(model: nn.Module, state: State, x: Tensor, augment: Augment | None = None) -> nn.Module:
     """Copy of ``model`` with other weights and statistics recomputed on a sample of ``x``, evaluation mode.
 
     Args:
         model: Not changed.
         state: All of its weights and buffers.
         x: Training inputs (N, ...) without augmentation.
+        augment: What training did to them.
     """
     other = copy.deepcopy(model)
     load_state(other, state)
-    recalibrate(other, calibration_sample(x))
+    recalibrate(other, calibration_sample(x), augment=augment)
     return other.eval()

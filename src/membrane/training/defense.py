@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from membrane.data.examples import Examples
-from membrane.data.loader import Batch, Loader
+from membrane.data.loader import Augment, Batch, Loader
+from membrane.regions.edit import State
+from membrane.regions.edited import edited
 from membrane.regions.trail import Trail
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ class Trained:
         members: The training set, labels as trained.
         holdout: Non-members set aside for choosing; in no audit. None if there are none.
         seconds: Wall-clock seconds that training took.
+        augment: What training did to its inputs; normalization statistics are recomputed on the like.
     """
 
     model: nn.Module
@@ -38,6 +41,11 @@ class Trained:
     members: Examples
     holdout: Examples | None
     seconds: float
+    augment: Augment | None = None
+
+    def edited(self, state: State) -> nn.Module:
+        """Copy of the model with other weights and statistics recomputed on members as trained."""
+        return edited(self.model, state, self.members.x, self.augment)
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from membrane.training.identity import identity
 from membrane.training.loop import fit
 from membrane.training.recipe import TRAINING_VERSION, Recipe
 
-RELEASE_VERSION = 1  # raise when a change alters what defenses do after training, or signals
+RELEASE_VERSION = 2  # raise when a change alters what defenses do after training, or signals
 TrainFunction = Callable[..., nn.Module]
 
 
@@ -168,7 +168,8 @@ def _trained(recipe: Recipe, task: Task, store: Store, seed: int, row: int, prog
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     load_state(model, _under("final/", entry.tensors))
     trail = Trail.from_tensors(_under("trail/", entry.tensors), entry.facts["n_epochs"])
-    return Trained(model.eval(), trail, members, task.holdout, entry.facts["seconds"])
+    augment = recipe.defense.trained_as().adapt(recipe).augmentation
+    return Trained(model.eval(), trail, members, task.holdout, entry.facts["seconds"], augment)
 
 
 def _under(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

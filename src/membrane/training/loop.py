@@ -77,7 +77,7 @@ def fit(
         trail.snapshot()
         on_epoch(epoch + 1, recipe.epochs)
     final = model.cpu().eval()
-    return Trained(_plain(final), trail, members, holdout, time.perf_counter() - start)
+    return Trained(_plain(final), trail, members, holdout, time.perf_counter() - start, recipe.augmentation)
 
 
 def _plain(model: nn.Module) -> nn.Module:

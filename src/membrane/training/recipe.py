@@ -17,6 +17,7 @@ from membrane.core.errors import SettingError, raise_all
 from membrane.core.generators import spawn_seed
 from membrane.core.settings import to_plain
 from membrane.data.examples import Examples
+from membrane.data.loader import Augment, flip_and_crop
 from membrane.models import Model, ResNet
 from membrane.training.defense import Defense, Trained
 
@@ -72,6 +73,11 @@ class Recipe:
             ),
             SettingError,
         )
+
+    @property
+    def augmentation(self) -> Augment | None:
+        """What training does to its inputs."""
+        return flip_and_crop if self.augment else None
 
     def with_defense(self, defense: Defense) -> Recipe:
         """The same recipe under another defense."""

@@ -7,6 +7,7 @@ from torch import nn
 from membrane.core.generators import numpy_generator, torch_generator
 from membrane.core.progress import Progress, silent
 from membrane.data import refuse_overlap
+from membrane.data.loader import Augment
 from membrane.pptp import Probe, RiskMap, mix_response
 from membrane.regions import Trail
 from membrane.verbs.examples import ExamplesLike, as_classified
@@ -20,6 +21,7 @@ def locate(
     *,
     window: tuple[int, int] | None = None,
     seed: int = 0,
+    augment: Augment | None = None,
     progress: Progress = silent,
 ) -> RiskMap:
     """Risk map of a trained model, with intervals, a permuted null and equal-count controls.
@@ -31,6 +33,7 @@ def locate(
         holdout: Data that were not trained on.
         window: Early epochs that regions are moved to, first and last; chosen from the trail if not given.
         seed: Of everything that is drawn.
+        augment: What training did to its inputs, as in ``protect``.
         progress: Told of each measured edit.
 
     Raises:
@@ -42,7 +45,7 @@ def locate(
     kept_out = as_classified(model, holdout, "holdout")
     refuse_overlap({"members": training_set, "holdout": kept_out})
     trail.check(model)
-    probe = Probe(model, trail, training_set, kept_out, torch_generator(seed, "probe"))
+    probe = Probe(model, trail, training_set, kept_out, torch_generator(seed, "probe"), augment)
     risk_map, _ = mix_response(
         probe, numpy_generator(seed, "locate"), window, torch_generator(seed, "controls"), progress
     )

@@ -7,6 +7,7 @@ from torch import nn
 from membrane.core.errors import SettingError
 from membrane.core.progress import Progress, silent
 from membrane.data import refuse_overlap
+from membrane.data.loader import Augment
 from membrane.pptp import Budget, Plan, Protected, apply_plan
 from membrane.pptp.protect import protect as choose_and_apply
 from membrane.regions import Trail
@@ -23,6 +24,7 @@ def protect(
     plan: Plan | None = None,
     seed: int = 0,
     max_candidates: int = 40,
+    augment: Augment | None = None,
     force: bool = False,
     progress: Progress = silent,
 ) -> Protected:
@@ -38,6 +40,9 @@ def protect(
         plan: Apply this plan instead of choosing one; needs no holdout.
         seed: Of everything that is drawn.
         max_candidates: Plans measured besides those of locating.
+        augment: ``augment(x, generator)``, what your loop does to inputs (B, ...), pixels in [0, 1], before the model
+            sees them. BatchNorm's statistics are recomputed on the like; without it a model trained with augmentation
+            loses accuracy, which the risk map then flags.
         force: Release although the trail has already given a different release.
         progress: Told of each measured plan.
 
@@ -49,7 +54,7 @@ def protect(
     """
     training_set = as_classified(model, members, "members")
     if plan is not None:
-        return Protected(apply_plan(model, trail, training_set, plan, force=force), plan, None, None)
+        return Protected(apply_plan(model, trail, training_set, plan, augment, force=force), plan, None, None)
     if holdout is None:
         raise SettingError(
             "choosing what to protect needs a holdout: 500 or more examples that were not trained on. "
@@ -65,6 +70,7 @@ def protect(
         budget,
         seed=seed,
         max_candidates=max_candidates,
+        augment=augment,
         force=force,
         progress=progress,
     )
