@@ -8,7 +8,7 @@ import pytest
 from membrane.core import SettingError
 from membrane.core.generators import numpy_generator, torch_generator
 from membrane.pptp import Budget, Plan, Probe, Search, mix_response
-from membrane.pptp.choose import _spaced
+from membrane.pptp.choose import CONFIRMATIONS, N_ENDS, _evenly, _spaced
 from membrane.pptp.mix_response import contiguous
 from tests.small import probe, trained
 
@@ -78,8 +78,32 @@ def test_the_search_never_looks_at_the_confirming_half() -> None:
 
 def test_spaced_epochs_keep_both_ends_and_the_number() -> None:
     assert _spaced(list(range(1, 13))) == sorted(set(_spaced(list(range(1, 13)))))
-    assert len(_spaced(list(range(1, 200)))) <= 7
+    assert len(_spaced(list(range(1, 200)))) <= N_ENDS
     assert {1, 199} <= set(_spaced(list(range(1, 200))))
+
+
+def test_plans_that_luck_made_feasible_give_way_to_more_careful_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The confirming half is shown the frontier; the first plan that holds there is taken, not the unedited model."""
+    found, budget = search(), Budget(0.05)
+    floor = found.probe.unedited.accuracy - budget.max_accuracy_drop
+    frontier = [plan for plan in found.frontier() if plan.stretches and found.measured[plan].accuracy >= floor]
+    shown = _evenly(frontier, CONFIRMATIONS)
+    assert len(shown) >= 3
+    before = found.probe.confirm_correct(None)
+    answers = iter(
+        [before, np.zeros_like(before), np.zeros_like(before), before]
+    )  # unedited, two unlucky, one that holds
+    monkeypatch.setattr(found.probe, "confirm_correct", lambda state: next(answers))
+    choice = found.choose(budget, numpy_generator(0))
+    assert choice.plan == shown[2]
+    assert f"try 3 of at most {len(shown)}" in choice.reason
+
+
+def test_evenly_keeps_the_first_and_the_last() -> None:
+    plans = [Plan.same(("a",), 0, last) for last in range(30)]
+    assert _evenly(plans[:5], 8) == plans[:5]
+    assert len(_evenly(plans, 8)) == 8
+    assert [_evenly(plans, 8)[i] for i in (0, -1)] == [plans[0], plans[-1]]
 
 
 @pytest.mark.parametrize("drop", [2.0, -2.0, float("nan")])

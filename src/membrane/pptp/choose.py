@@ -2,7 +2,8 @@
 
 The search is the same whatever the budget, so one search serves every budget: it starts from the contiguous
 sets that locating measured, then tries the windows of the sets that look best, then shares of the final weights,
-then single regions joining or leaving. It never looks at the confirming half of the holdout.
+then single regions joining or leaving. It never looks at the confirming half of the holdout. What is shown to that half
+is the frontier, least leakage first: a plan that only luck made feasible gives way to the next more careful one.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from membrane.pptp.risk_map import Spread
 
 KEEPS = (0.15, 0.3, 0.5, 0.7)  # besides 0 and 1, which are the ends
 BARRIER = 0.05  # a mix this much worse than both of its ends lies on a barrier
-N_ENDS = 7  # window ends that are tried
-CONFIRMATIONS = 5  # candidates that may be shown to the confirming half
+N_ENDS = 8  # window ends that are tried
+CONFIRMATIONS = 8  # plans that may be shown to the confirming half
 
 
 @dataclass(frozen=True)
@@ -120,19 +121,20 @@ class Search:
         floor = base.accuracy - budget.max_accuracy_drop
         feasible = [
             plan
-            for plan in sorted(self.measured, key=lambda p: self.measured[p].leakage)
+            for plan in self.frontier()
             if plan.stretches and self.measured[plan].accuracy >= floor and self.measured[plan].leakage < base.leakage
         ]
+        shown = _evenly(feasible, CONFIRMATIONS)
         before = self.probe.confirm_correct(None)
-        for tried, plan in enumerate(feasible[:CONFIRMATIONS], 1):
+        for tried, plan in enumerate(shown, 1):
             after = self.probe.confirm_correct(self._state(plan))
             change = _paired(before, after, generator)
             if change.value >= -budget.max_accuracy_drop:
-                reason = f"least leakage within the budget; confirmed at try {tried} of at most {CONFIRMATIONS}."
+                reason = f"least leakage within the budget; confirmed at try {tried} of at most {len(shown)}."
                 return self._choice(plan, reason, change, start)
         reason = (
-            f"none of the {min(len(feasible), CONFIRMATIONS)} best plans kept the accuracy on the confirming half; "
-            if feasible
+            f"none of {len(shown)} plans along the frontier kept the accuracy on the confirming half; "
+            if shown
             else "no measured plan lowers leakage within the budget; "
         ) + "the model is returned unchanged. Allow a larger max_accuracy_drop or train with more snapshots."
         return self._choice(Plan(), reason, Spread(0.0, 0.0, 0.0), start)
@@ -172,15 +174,14 @@ class Search:
         return sets[:n]
 
     def _windows(self) -> Iterator[Plan]:
-        """Other windows for the best sets, ending at a few epochs up to half of training."""
-        horizon = self.probe.trail.n_epochs / 2
+        """Other windows for the best sets, ending at a few epochs between the second and the last."""
         by_end: dict[int, list[tuple[int, int]]] = {}
         for window in self.probe.trail.windows:
-            if 1 <= window[1] <= horizon and window[1] / 4 <= window[0] <= 2 * window[1] / 3:
+            if window[1] >= 1 and window[1] / 4 <= window[0] <= 2 * window[1] / 3:
                 by_end.setdefault(window[1], []).append(window)
         # For each end the start nearest to 40 % of the way; then, for the best set alone, the second nearest.
         ranked = [sorted(by_end[end], key=lambda w: abs(w[0] - 0.4 * w[1])) for end in _spaced(sorted(by_end))]
-        for depth, n_sets in ((0, 3), (1, 1)):
+        for depth, n_sets in ((0, 2), (1, 1)):
             for regions in self._best_sets(n_sets):
                 yield from (Plan.same(regions, *group[depth]) for group in ranked if depth < len(group))
 
@@ -214,6 +215,13 @@ def _spaced(epochs: list[int]) -> list[int]:
         return epochs
     wanted = np.geomspace(epochs[0] + 1, epochs[-1] + 1, N_ENDS) - 1
     return sorted({min(epochs, key=lambda e: abs(e - w)) for w in wanted})
+
+
+def _evenly(plans: list[Plan], n: int) -> list[Plan]:
+    """At most ``n`` of the plans, from the first to the last."""
+    if len(plans) <= n:
+        return plans
+    return [plans[i] for i in np.linspace(0, len(plans) - 1, n).round().astype(int)]
 
 
 def _paired(
