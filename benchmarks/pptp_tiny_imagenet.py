@@ -1,0 +1,35 @@
+"""PPTP on 100 classes of Tiny ImageNet at 32x32, 50 images of each in a training set; otherwise as on CIFAR-10."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from frontier import Setting, main
+
+from membrane.data import Parquet, Splits
+from membrane.defenses import RelaxLoss, ShortSchedule
+from membrane.models import ResNet
+from membrane.training import Defense, Recipe
+
+
+def load(path: Path) -> Splits:
+    """Parquet of encoded images."""
+    return Parquet(str(path)).load()
+
+
+PLAIN = Setting(
+    "plain",
+    "Tiny ImageNet (100 classes, 32x32), small ResNet, no augmentation",
+    Recipe(model=ResNet(), epochs=24, keep=None, precision="bfloat16"),
+    load,
+    late=("stage3", "stage4"),
+    windows=((2, 4), (2, 5), (3, 6), (3, 8)),
+    wide=((4, 9),),
+    trainings=(Defense(), ShortSchedule(7), ShortSchedule(5), RelaxLoss(1.0)),
+    stops=(4, 6),
+    budgets=(0.0, 0.01, 0.02),
+)
+
+if __name__ == "__main__":
+    data = Path("../shared/data/tiny_imagenet_100.parquet")
+    main(__doc__, (PLAIN,), data, Path("results/pptp_tiny_imagenet"))
