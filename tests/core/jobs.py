@@ -17,6 +17,11 @@ def save(store: Store, key: str, number: int) -> None:
     store.save("numbers", key, {"all": torch.full((20_000,), number)}, {"number": number, "text": "x" * 5_000})
 
 
+def save_many(store: Store, n: int) -> None:
+    for number in range(n):
+        save(store, f"key{number}", number)
+
+
 def save_forever(root: Path, start: int) -> None:
     """Replace the same few entries again and again."""
     for number in itertools.count(start):

@@ -30,6 +30,8 @@ from membrane.core.errors import StoreError
 if sys.platform != "win32":
     import fcntl
 
+LOCK = ".lock"  # in every folder of a store that was ever written to
+_REDO = "If it lies in a store, `membrane store prune` on that removes it, and it is made again."
 _PICKLE_STARTS = (b"\x80", b"PK\x03\x04")  # a bare pickle; torch.save's zip
 
 
@@ -134,7 +136,7 @@ def read_tensors(path: Path, checksum: str | None = None) -> dict[str, torch.Ten
         raise StoreError(f"cannot read {path}: {problem.strerror}.") from problem
     tensors = _parse(content, path)
     if checksum not in (None, hashlib.sha256(content).hexdigest()):
-        raise StoreError(f"{path} was altered or damaged after it was written. Delete it and its .json to redo it.")
+        raise StoreError(f"{path} was altered or damaged after it was written. {_REDO}")
     return tensors
 
 
@@ -148,7 +150,7 @@ def _parse(content: bytes, path: Path) -> dict[str, torch.Tensor]:
                 "load it yourself and save its state_dict with safetensors.torch.save_file."
             ) from problem
         raise StoreError(
-            f"{path} is not a whole safetensors file ({problem}); it is truncated or damaged."
+            f"{path} is not a whole safetensors file ({problem}); it is truncated or damaged. {_REDO}"
         ) from problem
 
 
@@ -171,23 +173,24 @@ def _own_memory(tensor: torch.Tensor | np.ndarray[Any, Any]) -> torch.Tensor:
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """The only writer in the folder of ``path``, while it lasts; drafts that a killed writer left are removed.
+def alone(path: Path) -> Iterator[None]:
+    """The only writer in the folder of ``path``, while it lasts.
 
     The lock dies with its process. Where the system has none, two writers of one key take their chance:
     what they write is the same, because the key is made from everything that decides it.
+
+    Raises:
+        StoreError: If the folder cannot be written to.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.with_name(".lock").open("a")
+        file = path.with_name(LOCK).open("a")
     except OSError as problem:
         raise StoreError(f"cannot write {path}: {problem.strerror}.{_room(path)}") from problem
     with file:
         if sys.platform != "win32":
             with suppress(OSError):
                 fcntl.flock(file, fcntl.LOCK_EX)
-        for draft in path.parent.glob(f".{glob.escape(path.stem)}.*.tmp"):
-            draft.unlink(missing_ok=True)
         yield
 
 
@@ -229,7 +232,8 @@ class Store:
         content = _pack(tensors)
         checksum = hashlib.sha256(content).hexdigest()
         described = _json({"facts": dict(facts), "sha256": checksum}, path)
-        with _alone(path):
+        with alone(path):
+            _discard(path.parent.glob(f".{glob.escape(path.stem)}.*.tmp"))  # drafts that a killed writer left
             # Whatever needs room comes first, so that a full disk leaves the old entry as it is.
             drafts = _drafts({path.with_suffix(".safetensors"): content, path: described})
             if not self._holds(kind, key, checksum):

@@ -1,0 +1,34 @@
+"""``membrane store``: what lies in the store of a run folder, whether it is sound, and the removal of what is not."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+
+from membrane.cli.command import Command
+from membrane.cli.store import ls, prune, verify
+
+COMMANDS = (ls.COMMAND, verify.COMMAND, prune.COMMAND)
+
+
+def _add(parser: ArgumentParser) -> None:
+    places = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        one = places.add_parser(
+            command.name,
+            help=command.what,
+            description=command.what[0].upper() + command.what[1:] + ".",
+            epilog=f"example:\n  {command.example}",
+            formatter_class=RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        one.add_argument("folder", help="run folder of an audit, or the store in it")
+        command.add(one)
+        one.set_defaults(run_store=command.run)
+
+
+def _run(args: Namespace) -> int:
+    status: int = args.run_store(args)
+    return status
+
+
+COMMAND = Command("store", "look after the finished models of a run", "membrane store verify runs/a", _add, _run)
