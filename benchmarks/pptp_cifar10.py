@@ -54,7 +54,6 @@ AUGMENTED = Setting(
     wide=((16, 23),),
     trainings=(Defense(), ShortSchedule(16), ShortSchedule(12), RelaxLoss(0.5), RelaxLoss(1.0)),
     stops=(8, 14, 20),
-    with_head=True,
 )
 
 if __name__ == "__main__":
