@@ -39,7 +39,9 @@ def entries(catalogue: Catalogue[Any]) -> list[dict[str, Any]]:
 
 def _entry(name: str, cls: type[Any]) -> dict[str, Any]:
     text = (inspect.getdoc(cls) or "").replace("``", "")
-    told = _told(text)
+    told: dict[str, str] = {}
+    for one in reversed(cls.__mro__):  # a class that only changes defaults leaves the words to its base
+        told |= _told(inspect.cleandoc((one.__doc__ or "").replace("``", "")))
     facts: dict[str, Any] = {"name": name, "what": text.split("\n\n")[0].replace("\n", " ")}
     facts["settings"] = [_setting(one, told.get(one.name, "")) for one in dataclasses.fields(cls)]
     for key in ("source", "threat_model", "strength"):

@@ -61,13 +61,18 @@ class Model:
         Raises:
             ModelError: If this kind of model cannot take such inputs.
         """
-        with torch.device("meta"):  # no weights are drawn from the global generator
-            net = self.network(tuple(members.x.shape[1:]), len(members.classes))
-        net.to_empty(device="cpu")
-        initialize(net, generator)
+        net = self.fresh(tuple(members.x.shape[1:]), len(members.classes), generator)
         normalize = net.get_submodule("normalize")
         assert isinstance(normalize, Normalization)
         normalize.fit(members.x)
+        return net
+
+    def fresh(self, shape: tuple[int, ...], n_classes: int, generator: torch.Generator) -> nn.Module:
+        """The bare network with weights drawn from ``generator``; inputs are not normalized yet."""
+        with torch.device("meta"):  # no weights are drawn from the global generator
+            net = self.network(shape, n_classes)
+        net.to_empty(device="cpu")
+        initialize(net, generator)
         return net
 
 

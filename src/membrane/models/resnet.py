@@ -1,26 +1,22 @@
-"""Residual network with a stem for small images (3x3 convolution, no pooling).
+"""Residual networks with a stem for small images (3x3 convolution, no pooling).
 
 Source: He et al. 2015, "Deep Residual Learning for Image Recognition", arXiv:1512.03385, basic block;
-stem for 32x32 images as in their CIFAR-10 section; shortcut by 1x1 convolution where the shape changes.
+stem for 32x32 images as in their CIFAR-10 section; shortcut by 1x1 convolution where the shape changes (their
+option B; their own CIFAR networks of 20 and 56 layers pad with zeros, option A, and have 1 % fewer parameters).
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from membrane.core.errors import SettingError
 from membrane.models.model import Model, Normalization, image_shape, positive
-
-Norm = Literal["batch", "group"]
-
-
-def _norm(kind: Norm, width: int) -> nn.Module:
-    return nn.BatchNorm2d(width) if kind == "batch" else nn.GroupNorm(min(8, width), width)
+from membrane.models.norms import Norm, check_norm, norm_layer
 
 
 class BasicBlock(nn.Module):
@@ -29,12 +25,12 @@ class BasicBlock(nn.Module):
     def __init__(self, n_in: int, width: int, stride: int, norm: Norm) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(n_in, width, 3, stride, 1, bias=False)
-        self.norm1 = _norm(norm, width)
+        self.norm1 = norm_layer(norm, width)
         self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
-        self.norm2 = _norm(norm, width)
+        self.norm2 = norm_layer(norm, width)
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or n_in != width:
-            self.shortcut = nn.Sequential(nn.Conv2d(n_in, width, 1, stride, bias=False), _norm(norm, width))
+            self.shortcut = nn.Sequential(nn.Conv2d(n_in, width, 1, stride, bias=False), norm_layer(norm, width))
 
     def forward(self, x: Tensor) -> Tensor:
         y = F.relu(self.norm1(self.conv1(x)))
@@ -63,14 +59,13 @@ class ResNet(Model):
             raise SettingError(
                 f"resnet has {len(self.widths)} widths and {len(self.blocks)} blocks; give one each a stage."
             )
-        if self.norm == "group" and any(width % min(8, width) for width in self.widths):
-            raise SettingError(f"widths {self.widths} with GroupNorm must be multiples of 8 (or below 8).")
+        check_norm(self.name, self.norm, self.widths)
 
     def network(self, shape: tuple[int, ...], n_classes: int) -> nn.Module:
         """Children: normalize, stem, stage1, stage2, ..., pool, flatten, head."""
         channels, _, _ = image_shape(shape, self.name)
         width = self.widths[0]
-        stem = nn.Sequential(nn.Conv2d(channels, width, 3, 1, 1, bias=False), _norm(self.norm, width), nn.ReLU())
+        stem = nn.Sequential(nn.Conv2d(channels, width, 3, 1, 1, bias=False), norm_layer(self.norm, width), nn.ReLU())
         layers: OrderedDict[str, nn.Module] = OrderedDict(normalize=Normalization(channels), stem=stem)
         n_in = width
         for i, (width, depth) in enumerate(zip(self.widths, self.blocks, strict=True)):
@@ -83,3 +78,33 @@ class ResNet(Model):
         layers["flatten"] = nn.Flatten()
         layers["head"] = nn.Linear(n_in, n_classes)
         return nn.Sequential(layers)
+
+
+@dataclass(frozen=True)
+class ResNet18(ResNet):
+    """ResNet-18 for small images: four stages of two blocks, 64 to 512 channels, 11.2 million parameters."""
+
+    name: ClassVar[str] = "resnet18"
+
+    widths: tuple[int, ...] = (64, 128, 256, 512)
+    blocks: tuple[int, ...] = (2, 2, 2, 2)
+
+
+@dataclass(frozen=True)
+class ResNet20(ResNet):
+    """ResNet-20 for small images: three stages of three blocks, 16 to 64 channels, 0.27 million parameters."""
+
+    name: ClassVar[str] = "resnet20"
+
+    widths: tuple[int, ...] = (16, 32, 64)
+    blocks: tuple[int, ...] = (3, 3, 3)
+
+
+@dataclass(frozen=True)
+class ResNet56(ResNet):
+    """ResNet-56 for small images: three stages of nine blocks, 16 to 64 channels, 0.86 million parameters."""
+
+    name: ClassVar[str] = "resnet56"
+
+    widths: tuple[int, ...] = (16, 32, 64)
+    blocks: tuple[int, ...] = (9, 9, 9)

@@ -91,3 +91,17 @@ class ViT(Model):
                 f"vit: patch {self.patch} does not divide images of {height}x{width}; choose one that does."
             )
         return VisionTransformer((channels, height, width), n_classes, self)
+
+
+@dataclass(frozen=True)
+class ViTTiny(ViT):
+    """ViT-Ti with patches of 4 pixels: 12 blocks of width 192, 5.4 million parameters.
+
+    Width, depth and heads are those of Touvron et al. 2020, "Training data-efficient image transformers",
+    arXiv:2012.12877.
+    """
+
+    name: ClassVar[str] = "vit_tiny"
+
+    width: int = 192
+    depth: int = 12
