@@ -37,6 +37,10 @@ class TrainingError(MembraneError):
     """Training went wrong (divergence, for example); the message names the epoch."""
 
 
+class OutOfMemoryError(MembraneError):
+    """Memory of the processor or the accelerator ran out; the message names the setting that would fit."""
+
+
 class StoreError(MembraneError):
     """A file on disk is missing, truncated, altered, of the wrong kind, or cannot be written."""
 

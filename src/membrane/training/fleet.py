@@ -23,11 +23,12 @@ from membrane.core.settings import fingerprint, to_plain
 from membrane.core.store import Store
 from membrane.core.values import SIGNAL_KINDS, Signals
 from membrane.data.task import Task
-from membrane.models import signals_of
 from membrane.regions import Trail, copy_state, load_state
 from membrane.training.defense import Defense, Trained
+from membrane.training.divergence import DivergedError
 from membrane.training.identity import identity
 from membrane.training.loop import fit
+from membrane.training.memory import function_memory, measured, steady
 from membrane.training.recipe import TRAINING_VERSION, Recipe
 
 RELEASE_VERSION = 2  # raise when a change alters what defenses do after training, or signals
@@ -57,6 +58,7 @@ def train_fleet(
     progress: Progress = silent,
     rows: Iterable[int] | None = None,
     label: str = "",
+    function: str | None = None,
 ) -> Bank:
     """Train (or read back) every model of the task and collect its signals.
 
@@ -69,26 +71,45 @@ def train_fleet(
         task: Data and membership.
         store: Where finished models lie.
         seed: Each model's own seed is derived from it.
-        progress: Told of finished epochs (recipes) or models (functions).
+        progress: Told of finished epochs (recipes) or models (functions), and of "stored models" that are read back.
         rows: Only these models, for sharing the work between processes; all if not given.
         label: Keeps the results of a function apart from those under other labels; recipes need none.
+        function: Identity of a user's function, if known already.
 
     Raises:
-        TrainingError: If a training diverges; models finished before stay in the store.
-        ModelError: If a model's output does not fit the data.
+        DivergedError: If a training diverges. Models finished before stay in the store, and its last good weights
+            are put there, under the kind "diverged".
+        OutOfMemoryError: If memory runs out, naming what would fit.
+        ModelError: If a function's model does not fit the data, answers the same input differently when asked
+            again, or does not answer with logits.
         SettingError: If ``rows`` names no model, or ones that the task does not have.
     """
     chosen = _rows(rows, len(task.membership))
-    function = None if isinstance(train, Recipe) else identity(train)  # once: counters in it must not change keys
+    function = function or identity_of(train)  # once: counters in it must not change keys
     releases = []
     for done, row in enumerate(chosen):
+        stored = store.has("release", release_key(train, task, seed, row, function, label))
         releases.append(_release(train, function, label, task, store, seed, row, _part(progress, done, len(chosen))))
-        progress("models", done + 1, len(chosen))
+        progress("stored models" if stored else "models", done + 1, len(chosen))
     return Bank(
         Signals.stack([signals for signals, _, _ in releases]),
         Signals.stack([signals for _, signals, _ in releases]),
         tuple(facts for _, _, facts in releases),
     )
+
+
+def identity_of(train: Recipe | TrainFunction) -> str | None:
+    """Identity of a user's function; None for a recipe, whose settings say all."""
+    return None if isinstance(train, Recipe) else identity(train)
+
+
+def finished_rows(
+    train: Recipe | TrainFunction, task: Task, store: Store, seed: int, label: str = "", function: str | None = None
+) -> list[int]:
+    """Models of the task whose signals lie in the store; arguments as in ``train_fleet``."""
+    function = function or identity_of(train)
+    keys = (release_key(train, task, seed, row, function, label) for row in range(len(task.membership)))
+    return [row for row, key in enumerate(keys) if store.has("release", key)]
 
 
 def _rows(rows: Iterable[int] | None, n_models: int) -> list[int]:
@@ -123,8 +144,8 @@ def _release(
     key = release_key(train, task, seed, row, function, label)
     if not store.has("release", key):
         model, facts = _make(train, task, store, seed, row, progress)
-        tensors = {f"pool/{kind}": array for kind, array in signals_of(model, task.pool).arrays().items()}
-        tensors |= {f"test/{kind}": array for kind, array in signals_of(model, task.test).arrays().items()}
+        tensors = {f"pool/{kind}": array for kind, array in measured(model, task.pool).arrays().items()}
+        tensors |= {f"test/{kind}": array for kind, array in measured(model, task.test).arrays().items()}
         store.save("release", key, tensors, {"row": row, **facts})
     entry = store.load("release", key)
     pool, test = (
@@ -137,9 +158,11 @@ def _make(
     train: Recipe | TrainFunction, task: Task, store: Store, seed: int, row: int, progress: Progress
 ) -> tuple[nn.Module, Mapping[str, Any]]:
     if not isinstance(train, Recipe):
-        model = train(task.members(row), task.holdout, torch_generator(seed, "model", row))
+        with function_memory(f"{getattr(train, '__name__', 'train')}()"):
+            model = train(task.members(row), task.holdout, torch_generator(seed, "model", row))
         if not isinstance(model, nn.Module):
             raise ModelError(f"train() returned {type(model).__name__}; it must return the trained nn.Module.")
+        steady(model, task.pool)
         return model, {}
     trained = _trained(train, task, store, seed, row, progress)
     finished = train.defense.finish(trained, torch_generator(seed, "finish", row))
@@ -150,13 +173,16 @@ def _trained(recipe: Recipe, task: Task, store: Store, seed: int, row: int, prog
     key = training_key(recipe, task, seed, row)
     members = task.members(row)
     if not store.has("training", key):
-        trained = fit(
-            recipe,
-            members,
-            task.holdout,
-            derive_seed(seed, "model", row),
-            on_epoch=lambda done, total: progress("epochs", done, total),
-        )
+        try:
+            trained = fit(
+                recipe,
+                members,
+                task.holdout,
+                derive_seed(seed, "model", row),
+                on_epoch=lambda done, total: progress("epochs", done, total),
+            )
+        except DivergedError as problem:
+            raise _kept(problem, store, key, row) from problem
         tensors = {f"final/{name}": value for name, value in copy_state(trained.model).items()}
         tensors |= {f"trail/{name}": value for name, value in trained.trail.tensors().items()}
         store.save(
@@ -170,6 +196,16 @@ def _trained(recipe: Recipe, task: Task, store: Store, seed: int, row: int, prog
     trail = Trail.from_tensors(_under("trail/", entry.tensors), entry.facts["n_epochs"])
     augment = recipe.defense.trained_as().adapt(recipe).augmentation
     return Trained(model.eval(), trail, members, task.holdout, entry.facts["seconds"], augment)
+
+
+def _kept(problem: DivergedError, store: Store, key: str, row: int) -> DivergedError:
+    """The error again, saying which model it was and where its last good weights are."""
+    where = ""
+    if problem.last_good is not None:
+        store.save("diverged", key, problem.last_good, {"row": row, "epoch": problem.epoch, "problem": str(problem)})
+        where = f" They lie in {store.path('diverged', key).with_suffix('.safetensors')}."
+    said = f"model {row}: {problem}{where} Models finished before are kept."
+    return DivergedError(said, problem.epoch, problem.last_good)
 
 
 def _under(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -8,12 +8,16 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from membrane.core.errors import SettingError, TrainingError
-from membrane.core.generators import torch_generator
+from membrane.core.errors import SettingError
+from membrane.core.generators import derive_seed, layer_stream, torch_generator
 from membrane.data.examples import Examples
-from membrane.data.loader import Loader
+from membrane.data.loader import Loader, as_inputs
+from membrane.models import start_from
 from membrane.regions.trail import Trail
 from membrane.training.defense import Trained
+from membrane.training.divergence import Watch
+from membrane.training.memory import training_memory
+from membrane.training.part import TrainedPart
 from membrane.training.recipe import Recipe
 
 
@@ -36,25 +40,44 @@ def fit(
         on_epoch: Called with epochs done and in total.
 
     Raises:
-        TrainingError: If the loss stops being finite, naming the epoch.
+        DivergedError: If loss or weights stop being finite, naming epoch and cause, the last good weights with it.
+        OutOfMemoryError: If memory runs out, naming the batch size that would fit.
     """
+    device = device or torch.device("cpu")
+    with training_memory(recipe, members, device), layer_stream(derive_seed(seed, "layers"), device):
+        return _fit(recipe, members, holdout, seed, device, on_epoch)
+
+
+def _fit(
+    recipe: Recipe,
+    members: Examples,
+    holdout: Examples | None,
+    seed: int,
+    device: torch.device,
+    on_epoch: Callable[[int, int], None],
+) -> Trained:
     start = time.perf_counter()
     # Only what the training key covers may shape the training: a defense that acts later has no say.
     defense = recipe.defense.trained_as()
     recipe = defense.adapt(recipe)
     if recipe.augment and members.x.ndim != 4:
         raise SettingError("augment flips and crops images; these inputs are features. Set augment = false.")
-    device = device or torch.device("cpu")
-    model = recipe.model.build(members, torch_generator(seed, "weights")).to(device)
+    model = recipe.model.build(members, torch_generator(seed, "weights"))
+    if recipe.start is not None:
+        start_from(model, recipe.start, len(members.classes))
+    model = model.to(device)
     if members.x.ndim == 4:
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    part = TrainedPart(model, recipe.trainable, recipe.lora, as_inputs(members.x[:2]), torch_generator(seed, "lora"))
     optimizer: torch.optim.Optimizer = torch.optim.SGD(
-        model.parameters(), recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay, nesterov=recipe.momentum > 0
+        part.parameters, recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay, nesterov=recipe.momentum > 0
     )
+    part.follow(optimizer)
     loader = Loader(members, recipe.batch_size, recipe.augment, device)
     trained, optimizer, loader = defense.wrap(model, optimizer, loader)
     forward = torch.compile(trained, dynamic=False) if recipe.compile else trained
     trail = Trail(model, recipe.keep, optimizer=optimizer)
+    watch = Watch(recipe, model, trail)
     order = torch_generator(seed, "order")
     for epoch in range(recipe.epochs):
         trained.train()
@@ -66,16 +89,14 @@ def fit(
             with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
                 logits = forward(batch.x)
             loss = defense.loss(logits.float(), batch, epoch).mean()
+            watch.loss(loss, batch.x, epoch, i, len(loader))
             defense.step(trained, optimizer, loss)
             total += loss.detach()
-        if not torch.isfinite(total):
-            raise TrainingError(
-                f"the loss stopped being finite in epoch {epoch} of {recipe.epochs}. "
-                f"Lower lr (it is {recipe.lr}) or the defense's strength."
-            )
-        defense.end_epoch(trained, epoch)
-        trail.snapshot()
+        with watch.ending(total, epoch, len(loader)):
+            defense.end_epoch(trained, epoch)
+            trail.snapshot()
         on_epoch(epoch + 1, recipe.epochs)
+    part.release()
     final = model.cpu().eval()
     return Trained(_plain(final), trail, members, holdout, time.perf_counter() - start, recipe.augmentation)
 

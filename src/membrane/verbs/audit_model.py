@@ -16,8 +16,8 @@ from membrane.core.values import Bools, Observation, Signals
 from membrane.data import Task, refuse_overlap
 from membrane.data.examples import Examples, joined
 from membrane.metrics import auc
-from membrane.models import check_steady, signals_of
 from membrane.training import Bank
+from membrane.training.memory import measured, steady
 from membrane.verbs.examples import ExamplesLike, as_classified
 from membrane.verbs.measure import measure
 from membrane.verbs.observe import choose_attacks
@@ -63,6 +63,7 @@ def audit_model(
     Raises:
         DataError: If the parts do not fit each other, share inputs, or ``in_reference`` has another shape.
         ModelError: If a model's answers do not fit, are not logits, or change by themselves.
+        OutOfMemoryError: If a model's answer to one input does not fit.
         NotEnoughDataError: If a named attack cannot run on this.
         SettingError: If an attack is unknown or named twice.
     """
@@ -84,11 +85,11 @@ def audit_model(
     n_public = 0 if public is None else len(public)
     chosen = choose_attacks(attacks, n_in, n_out, n_public, reveals)
     for one in (model, *references):
-        check_steady(one, pool)
+        steady(one, pool)
     asked = pool if public is None else joined(pool, public)
     answers = []
     for done, one in enumerate((model, *references), 1):
-        answers.append(signals_of(one, asked))
+        answers.append(measured(one, asked))
         progress("models", done, len(references) + 1)
     target, others = answers[0], _stack(answers[1:], answers[0])
     n = len(pool)
@@ -103,12 +104,12 @@ def audit_model(
     scores = {attack.name: attack(seen)[None] for attack in chosen}
     task = Task(pool, is_member[None], np.zeros(0, np.int64), None, non_members)
     bank = Bank(seen.target.map(lambda v: v[None]), seen.target.map(lambda v: v[None][:, len(members) :]), ({},))
-    measured = measure(bank, scores, task, seed)
+    found = measure(bank, scores, task, seed)
     label = type(model).__name__
-    entry = {"label": label, "defense": {"name": "unknown"}} | measured.plain(task) | plan_facts([])
+    entry = {"label": label, "defense": {"name": "unknown"}} | found.plain(task) | plan_facts([])
     settings = {"seed": seed, "model": label, "references": len(references), "population": n_public}
     limits = _limits(seen, is_member, reveals)
-    return Audit(results_of(title, settings, task, chosen, [entry], None, limits), {}, {label: measured})
+    return Audit(results_of(title, settings, task, chosen, [entry], None, limits), {}, {label: found})
 
 
 def _refuse_bare_functions(model: nn.Module | Callable[..., Any]) -> None:
