@@ -113,8 +113,12 @@ def training_of(
     with collected(found):
         model = _entry(MODELS, settings.get("model", "mlp"), "model")
     with collected(found):
-        recipe = _recipe(table_of(settings, "recipe"), model)
+        recipe = _recipe(_with_start(table_of(settings, "recipe"), folder), model)
     return recipe, None
+
+
+def _with_start(plain: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
+    return {**plain, "start": _absolute(plain["start"], folder)} if "start" in plain else plain
 
 
 def _recipe(plain: Mapping[str, Any], model: Model) -> Recipe:

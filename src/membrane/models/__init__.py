@@ -6,7 +6,7 @@ from membrane.models.mlp import MLP, PurchaseMLP, TexasMLP
 from membrane.models.model import Model, Normalization, initialize
 from membrane.models.resnet import ResNet, ResNet18, ResNet20, ResNet56
 from membrane.models.signals import logits_of, signals_from_logits, signals_of
-from membrane.models.start import start_from
+from membrane.models.start import file_checksum, start_from
 from membrane.models.steady import check_steady
 from membrane.models.timm_nets import Timm
 from membrane.models.torchvision_nets import ConvNeXtTiny, DenseNet121, MobileNetV3, SwinTiny, Torchvision
@@ -50,6 +50,7 @@ __all__ = [
     "WRN28x2",
     "WideResNet",
     "check_steady",
+    "file_checksum",
     "from_onnx",
     "initialize",
     "logits_of",

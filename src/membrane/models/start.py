@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from membrane.core.errors import ModelError
+from membrane.core.errors import ModelError, StoreError
 from membrane.core.store import read_tensors
 
 _LOG = logging.getLogger(__name__)
@@ -52,6 +53,19 @@ def start_from(net: nn.Module, path: str | os.PathLike[str], n_classes: int) -> 
         done += f" The head is new: the file has {before.pop()} classes, the data {n_classes} ({', '.join(other)})."
     _LOG.info(done)
     return done
+
+
+def file_checksum(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of a file.
+
+    Raises:
+        StoreError: If it cannot be read.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as problem:
+        raise StoreError(f"cannot read {path}: {problem.strerror}.") from problem
 
 
 def _classes(given: Tensor, own: Tensor, n_classes: int) -> int | None:

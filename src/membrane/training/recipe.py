@@ -13,15 +13,16 @@ from typing import Literal
 import torch
 from torch import nn
 
-from membrane.core.errors import SettingError, raise_all
+from membrane.core.errors import raise_all
 from membrane.core.generators import spawn_seed
 from membrane.core.settings import to_plain
 from membrane.data.examples import Examples
 from membrane.data.loader import Augment, flip_and_crop
-from membrane.models import Model, ResNet
+from membrane.models import Model, ResNet, file_checksum
 from membrane.training.defense import Defense, Trained
 
 TRAINING_VERSION = 2  # raise when a change alters trained weights; stored trainings are then not reused
+_LATER: dict[str, object] = {"start": None, "trainable": None, "lora": 0}
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,12 @@ class Recipe:
         compile: Train through ``torch.compile``; needs a C++ compiler, pays for long runs.
         precision: Of the forward pass: "float32", or "bfloat16" for autocast, which trains faster where the
             processor has bfloat16 arithmetic. Weights, loss and everything measured stay in float32.
+        start: Path of a safetensors file to begin from (fine-tuning); a head for other classes is drawn anew.
+            Nothing begins from fresh weights.
+        trainable: Names of the regions that are trained, such as ["head"]; the others stay exactly as they begin,
+            normalization statistics included. Nothing trains all.
+        lora: Rank of low-rank adapters on the linear layers outside of ``trainable``, merged into their weights; 0
+            for none.
     """
 
     model: Model = field(default_factory=ResNet)
@@ -54,6 +61,9 @@ class Recipe:
     keep: int | None = 12
     compile: bool = False
     precision: Literal["float32", "bfloat16"] = "float32"
+    start: str | None = None
+    trainable: tuple[str, ...] | None = None
+    lora: int = 0
 
     def __post_init__(self) -> None:
         fits = {
@@ -63,16 +73,21 @@ class Recipe:
             "momentum": (0 <= self.momentum < 1, "from 0 to below 1"),
             "weight_decay": (0 <= self.weight_decay < math.inf, "0 or more"),
             "precision": (self.precision in ("float32", "bfloat16"), "float32 or bfloat16"),
+            "lora": (self.lora >= 0, "0 or more"),
             "keep": (self.keep is None or self.keep >= 2, "2 or more, or nothing for every epoch"),
         }
-        raise_all(
-            (
-                f"recipe: {name} is {getattr(self, name)}; it must be {rule}."
-                for name, (ok, rule) in fits.items()
-                if not ok
-            ),
-            SettingError,
-        )
+        found = [
+            f"recipe: {name} is {getattr(self, name)}; it must be {rule}."
+            for name, (ok, rule) in fits.items()
+            if not ok
+        ]
+        if self.trainable is None and self.lora > 0:
+            found.append(
+                'recipe: lora adapts what is not trained in full; name the regions that are: trainable = ["head"].'
+            )
+        if self.trainable == () and self.lora == 0:
+            found.append("recipe: trainable is empty, so nothing would be trained; name regions, or set lora.")
+        raise_all(found)
 
     @property
     def augmentation(self) -> Augment | None:
@@ -94,7 +109,10 @@ class Recipe:
     def training_settings(self) -> dict[str, object]:
         """Settings that decide the trained weights: the training key of the store is made from them."""
         settings: dict[str, object] = to_plain(self.with_defense(self.defense.trained_as()))
-        return settings
+        if self.start is not None:
+            settings["start"] = file_checksum(self.start)  # what begins is the content, wherever it lies
+        # Left out where they change nothing: trainings from before these settings keep their key.
+        return {name: value for name, value in settings.items() if name not in _LATER or value != _LATER[name]}
 
     def __call__(self, members: Examples, holdout: Examples | None, generator: torch.Generator) -> nn.Module:
         """Train, finish and return the model to release.
