@@ -20,6 +20,7 @@ from membrane.data import (
     ImageFolder,
     Location30,
     LongTail,
+    OnDisk,
     Parquet,
     Purchase100,
     Source,
@@ -78,4 +79,5 @@ ROWS: dict[str, Callable[[Path], Source]] = {
     "texas100": lambda folder: Texas100(archives.texas(folder)),
     "long_tail": lambda folder: LongTail(Digits(), 10),
     "unique": lambda folder: Unique(image_folder(folder)),
+    "on_disk": lambda folder: OnDisk(str(folder / "arrays"), parquet(folder)),
 }

@@ -11,7 +11,7 @@ from membrane.data.archives import (
     Texas100,
     TinyImageNet,
 )
-from membrane.data.arrays import from_arrays, from_dataset
+from membrane.data.arrays import from_arrays, from_dataset, from_npy
 from membrane.data.canaries import CANARIES, Canary
 from membrane.data.digits import Digits
 from membrane.data.duplicates import find_duplicates, refuse_overlap
@@ -20,6 +20,7 @@ from membrane.data.huggingface import from_huggingface
 from membrane.data.image_folder import ImageFolder
 from membrane.data.long_tail import LongTail
 from membrane.data.membership import complementary_pairs, without_pair
+from membrane.data.on_disk import OnDisk
 from membrane.data.parquet import Parquet
 from membrane.data.source import Source, Splits
 from membrane.data.table import Table
@@ -43,6 +44,7 @@ SOURCES: Catalogue[Source] = Catalogue(
         Texas100,
         LongTail,
         Unique,
+        OnDisk,
     ],
 )
 
@@ -59,6 +61,7 @@ __all__ = [
     "ImageFolder",
     "Location30",
     "LongTail",
+    "OnDisk",
     "Parquet",
     "Purchase100",
     "Source",
@@ -73,6 +76,7 @@ __all__ = [
     "from_arrays",
     "from_dataset",
     "from_huggingface",
+    "from_npy",
     "make_task",
     "refuse_overlap",
     "without_pair",

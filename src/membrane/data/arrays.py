@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch.utils.data import Dataset, default_collate
 
 from membrane.core.errors import DataError
 from membrane.data.examples import Examples, class_names
+from membrane.data.inputs import Inputs, Npy, refuse_infinite, rows_of
 
 _MOST_CLASSES = 1_000_000
 
@@ -31,9 +33,37 @@ def from_arrays(
     Raises:
         DataError: If shapes, types or values do not fit, every mistake at once.
     """
-    inputs, labels = _tensor(x, "inputs"), _tensor(y, "labels")
+    inputs = _tensor(x, "inputs")
     if inputs.dtype != torch.uint8:
         inputs = inputs.to(torch.float32)
+    return _examples(inputs, _tensor(y, "labels"), classes, source)
+
+
+def from_npy(
+    x: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    y: npt.ArrayLike | Tensor,
+    classes: Sequence[str] | None = None,
+    source: str = "arrays",
+) -> Examples:
+    """Examples whose inputs stay in .npy files and are read when needed, for data larger than memory.
+
+    Args:
+        x: A file, or several whose rows follow each other: uint8 pixels (N, channels, height, width), or float32 of
+            that shape or (N, D), as ``numpy.save`` writes them. They must stay as they are while they are in use.
+        y: Whole numbers from 0, (N,).
+        classes: Names; "0", "1", ... up to the largest label if not given.
+        source: Name for reports.
+
+    Raises:
+        DataError: If a file is missing, damaged or of another kind, numbers are not finite, or labels do not fit.
+    """
+    files = [x] if isinstance(x, str | os.PathLike) else x
+    inputs = rows_of([Npy.opened(file) for file in files])
+    refuse_infinite(inputs, source)
+    return _examples(inputs, _tensor(y, "labels"), classes, source)
+
+
+def _examples(inputs: Inputs, labels: Tensor, classes: Sequence[str] | None, source: str) -> Examples:
     if labels.is_floating_point() and not torch.equal(labels, labels.round()):
         raise DataError("labels are not whole numbers; a classifier's labels are class indices from 0.")
     labels = labels.to(torch.int64)

@@ -17,6 +17,7 @@ from torch import Tensor
 from membrane.core.errors import DataError, SettingError, raise_all
 from membrane.core.values import Ints
 from membrane.data.examples import Examples
+from membrane.data.inputs import Inputs, concatenated, pieces, selected
 
 _GRID = 8  # cells a side of the signature by which near duplicates are looked up
 _ROWS = 1024  # compared at a time
@@ -103,18 +104,19 @@ def _refuse(found: Sequence[Duplicates], instead: str) -> None:
     raise_all((f"{one} A membership audit needs every input once: {instead}." for one in found), DataError)
 
 
-def _digests(x: Tensor) -> Iterator[bytes]:
-    return (hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in x.contiguous().numpy())
+def _digests(x: Inputs) -> Iterator[bytes]:
+    rows = (row for piece in pieces(x) for row in piece.contiguous().numpy())
+    return (hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in rows)
 
 
-def _first_positions(x: Tensor) -> dict[bytes, int]:
+def _first_positions(x: Inputs) -> dict[bytes, int]:
     seen: dict[bytes, int] = {}
     for i, digest in enumerate(_digests(x)):
         seen.setdefault(digest, i)
     return seen
 
 
-def _repeats(name: str, x: Tensor, seen: Mapping[bytes, int]) -> Duplicates:
+def _repeats(name: str, x: Inputs, seen: Mapping[bytes, int]) -> Duplicates:
     pairs = [(seen[digest], i) for i, digest in enumerate(_digests(x)) if seen[digest] != i]
     return Duplicates(name, name, _as_pairs(pairs))
 
@@ -137,7 +139,7 @@ def _near_duplicates(
     """Pairs of different inputs that are almost identical; ``rows`` are those to compare, each input once."""
     names = list(parts)
     of = [(name, int(row)) for name in names for row in rows[name]]
-    x = torch.cat([parts[name].x[torch.from_numpy(rows[name])] for name in names])
+    x = concatenated([selected(parts[name].x, torch.from_numpy(rows[name])) for name in names])
     pairs: dict[tuple[str, str], list[tuple[int, int]]] = {
         both: [] for both in [(name, name) for name in within] + _two_of(names)
     }
@@ -160,9 +162,9 @@ def _normalized(x: Tensor) -> Tensor:
     return torch.nn.functional.normalize(centred.flatten(1)).view(x.shape)
 
 
-def _signatures(x: Tensor) -> Tensor:
+def _signatures(x: Inputs) -> Tensor:
     """(N, cells) means of cells in grey, scaled so that distances are at most those between normalized images."""
-    return torch.cat([_cells(_normalized(part)) for part in torch.split(x, _ROWS)])
+    return torch.cat([_cells(_normalized(part)) for part in pieces(x, _ROWS)])
 
 
 def _cells(x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Examples in memory: the one form in which data enters training, locating and auditing."""
+"""Examples: the one form in which data enters training, locating and auditing, in memory or on disk."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from membrane.core.errors import DataError, raise_all
+from membrane.data.inputs import Inputs, concatenated, pieces, selected
 
 
 @dataclass(frozen=True)
@@ -18,13 +19,14 @@ class Examples:
     """Inputs with labels. Selecting keeps the inputs' type; nothing is copied before it must be.
 
     Args:
-        x: (N, ...), uint8 pixels (N, channels, height, width) or float32 features (N, D).
+        x: (N, ...), uint8 pixels (N, channels, height, width) or float32 features (N, D): a tensor, or ``Rows`` of
+            files, whose numbers are known to be finite.
         y: (N,) int64 class indices, 0 to C - 1.
         classes: C names.
         source: Where they come from, for reports.
     """
 
-    x: Tensor
+    x: Inputs
     y: Tensor
     classes: tuple[str, ...]
     source: str = field(default="arrays", compare=False)
@@ -38,7 +40,7 @@ class Examples:
     def __getitem__(self, chosen: Tensor | np.ndarray[tuple[int], np.dtype[np.int64]] | slice) -> Examples:
         """The chosen examples (indices or a slice), in that order."""
         index = torch.as_tensor(chosen) if isinstance(chosen, np.ndarray) else chosen
-        return Examples(self.x[index], self.y[index], self.classes, self.source)
+        return Examples(selected(self.x, index), self.y[index], self.classes, self.source)
 
     def relabelled(self, y: Tensor) -> Examples:
         """The same inputs under other labels."""
@@ -47,12 +49,13 @@ class Examples:
     def checksum(self) -> str:
         """First 16 hex digits of the SHA-256 of inputs, labels, shapes and class names."""
         digest = hashlib.sha256(repr((self.x.dtype, tuple(self.x.shape), self.classes)).encode())
-        digest.update(self.x.contiguous().numpy().tobytes())
+        for piece in pieces(self.x):
+            digest.update(piece.contiguous().numpy().tobytes())
         digest.update(self.y.contiguous().numpy().tobytes())
         return digest.hexdigest()[:16]
 
 
-def _mistakes(x: Tensor, y: Tensor, n_classes: int) -> list[str]:
+def _mistakes(x: Inputs, y: Tensor, n_classes: int) -> list[str]:
     found = []
     if x.ndim not in (2, 4):
         found.append(f"inputs have shape {tuple(x.shape)}; images are (N, channels, height, width), features (N, D).")
@@ -65,14 +68,14 @@ def _mistakes(x: Tensor, y: Tensor, n_classes: int) -> list[str]:
         found.append(f"there are {len(x) if x.ndim else 0} inputs and {len(y)} labels; each input needs one label.")
     if not y.numel():
         found.append("there are no examples; a split must not be empty.")
-    elif not x.numel():
+    elif 0 in x.shape:
         found.append(f"inputs of shape {tuple(x.shape)} hold no numbers.")
     elif indices and (int(y.min()) < 0 or int(y.max()) >= n_classes):
         found.append(
             f"labels run from {int(y.min())} to {int(y.max())}; with {n_classes} classes they must lie in "
             f"0 to {n_classes - 1}."
         )
-    if x.is_floating_point() and x.ndim and x.numel():
+    if isinstance(x, Tensor) and x.is_floating_point() and x.ndim and x.numel():
         bad = (~torch.isfinite(x)).reshape(len(x), -1).any(1)
         if bad.any():
             first = int(bad.nonzero()[0])
@@ -84,7 +87,7 @@ def _mistakes(x: Tensor, y: Tensor, n_classes: int) -> list[str]:
 
 def joined(first: Examples, second: Examples) -> Examples:
     """The examples of both, in that order, under the class names and source of the first."""
-    return Examples(torch.cat([first.x, second.x]), torch.cat([first.y, second.y]), first.classes, first.source)
+    return Examples(concatenated([first.x, second.x]), torch.cat([first.y, second.y]), first.classes, first.source)
 
 
 def class_names(n_classes: int, names: Sequence[str] | None = None) -> tuple[str, ...]:

@@ -11,9 +11,9 @@ from typing import ClassVar, Literal
 import torch
 
 from membrane.core.errors import DataError, collected, raise_all
-from membrane.data.examples import Examples
-from membrane.data.images import Colour, Form, decode
-from membrane.data.source import Source, Splits, refuse_share, split_off
+from membrane.data.images import Colour, Form
+from membrane.data.listing import Listing, decoded
+from membrane.data.source import Source, Splits, refuse_share, split_rows
 
 SUFFIXES = frozenset(
     {".bmp", ".gif", ".jpe", ".jpeg", ".jpg", ".jp2", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
@@ -61,6 +61,14 @@ class ImageFolder(Source):
             DataError: If folders are missing or empty; if files are no images and not to be skipped; or listing all
                 images that are broken, too large, or of another size than the first.
         """
+        return Splits(*self.listing().in_memory())
+
+    def listing(self) -> Listing:
+        """The same, images decoded when asked for.
+
+        Raises:
+            DataError: If folders are missing or empty, or files are no images and not to be skipped.
+        """
         root = Path(self.path)
         if not os.path.isdir(root):
             raise DataError(f"there is no folder {root}. Give the path of a folder with one folder per class.")
@@ -68,14 +76,14 @@ class ImageFolder(Source):
         classes = found[0].classes
         raise_all(self._mistakes(found), DataError)
         files = [(file, classes.index(name)) for part in found for name, file in part.images()]
-        named = ((str(file.relative_to(root)), file) for file, _ in files)
-        x = torch.from_numpy(decode(named, len(files), Form(self.size, self.colour)))
-        y = torch.tensor([label for _, label in files])
-        whole = Examples(x, y, tuple(classes), f"{root.absolute().name}{_left_out(found)}")
+        blocks = decoded(
+            lambda: ((str(file.relative_to(root)), file) for file, _ in files), len(files), Form(self.size, self.colour)
+        )
+        y, title = torch.tensor([label for _, label in files]), f"{root.absolute().name}{_left_out(found)}"
         if len(found) == 1:
-            return split_off(whole, self.test, self.seed)
+            return Listing(blocks, y, tuple(classes), title, *split_rows(len(files), self.test, self.seed))
         n_train = found[0].n_images
-        return Splits(whole[:n_train], whole[n_train:])
+        return Listing(blocks, y, tuple(classes), title, slice(n_train), slice(n_train, None))
 
     def _mistakes(self, found: list[_Part]) -> list[str]:
         mistakes: list[str] = []

@@ -1,4 +1,4 @@
-"""Batches straight from memory on the device: no worker processes, every example keeps its index."""
+"""Batches without worker processes: from the device's memory or, where data do not fit, read as they are needed."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from membrane.data.examples import Examples
+from membrane.data.inputs import Inputs, pieces
 
 Augment = Callable[
     [Tensor, torch.Generator], Tensor
@@ -57,32 +58,57 @@ def flip_and_crop(x: Tensor, generator: torch.Generator, padding: int = 4) -> Te
 
 @dataclass(frozen=True)
 class Loader:
-    """A data set on a device, given out in batches.
+    """A data set given out in batches on a device, the same ones wherever the data lie.
 
     Args:
-        examples: What to give out; moved to the device as a whole.
+        examples: What to give out.
         batch_size: B; a last batch smaller than half of it joins the one before (BatchNorm dislikes tiny batches).
         augment: Flip and crop, images only.
         device: Where batches live.
+        room: Bytes of inputs that may lie there during an epoch; more are moved batch by batch. By default half of what
+            a CUDA device has free; on other devices what is in memory is moved whole, and what is on disk is not.
     """
 
     examples: Examples
     batch_size: int
     augment: bool = False
     device: torch.device = torch.device("cpu")
+    room: int | None = None
 
     def epoch(self, generator: torch.Generator) -> Iterator[Batch]:
         """One pass in random order."""
-        x, y = self.examples.x.to(self.device), self.examples.y.to(self.device)
+        x, y = self._inputs(), self.examples.y.to(self.device)
         order = torch.randperm(len(y), generator=generator)
         for index in batches_of(order, self.batch_size):
-            inputs = as_inputs(x[index.to(self.device)])
+            inputs = as_inputs((x[index.to(x.device)] if isinstance(x, Tensor) else x[index]).to(self.device))
             if self.augment:
                 inputs = flip_and_crop(inputs, generator)
             yield Batch(inputs, y[index.to(self.device)], index)
 
+    def _inputs(self) -> Inputs:
+        """All inputs on the device if they may lie there, else where they are."""
+        x = self.examples.x
+        room = _room(self.device) if self.room is None else self.room
+        if room is None or x.nbytes > room:
+            return x.to(self.device) if room is None and isinstance(x, Tensor) else x
+        if isinstance(x, Tensor):
+            return x.to(self.device)
+        there, start = torch.empty(x.shape, dtype=x.dtype, device=self.device), 0
+        for piece in pieces(x):  # nowhere else is there room for all of it
+            there[start : start + len(piece)] = piece
+            start += len(piece)
+        return there
+
     def __len__(self) -> int:
         return len(batches_of(torch.arange(len(self.examples)), self.batch_size))
+
+
+def _room(device: torch.device) -> int | None:
+    """Half of the bytes that a CUDA device can still give; None elsewhere."""
+    if device.type != "cuda":
+        return None
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # by torch, for later use
+    return (torch.cuda.mem_get_info(device)[0] + kept) // 2
 
 
 def batches_of(order: Tensor, batch_size: int) -> list[Tensor]:

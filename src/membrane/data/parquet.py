@@ -15,8 +15,9 @@ import numpy as np
 import torch
 
 from membrane.core.errors import DataError, raise_all
-from membrane.data.examples import Examples, class_names
-from membrane.data.images import Colour, Form, decode
+from membrane.data.examples import class_names
+from membrane.data.images import Colour, Form
+from membrane.data.listing import Listing, decoded
 from membrane.data.source import Paths, Source, Splits, matches
 
 if TYPE_CHECKING:
@@ -67,6 +68,14 @@ class Parquet(Source):
         Raises:
             DataError: If a file is missing, truncated or lacks a column, or an image cannot be decoded.
         """
+        return Splits(*self.listing().in_memory())
+
+    def listing(self) -> Listing:
+        """The same, images read from their files and decoded when asked for.
+
+        Raises:
+            DataError: If a file is missing, truncated or lacks a column.
+        """
         shards = self._shards()
         split = np.concatenate([shard.split for shard in shards])
         missing = {"train", "test"} - set(split)
@@ -75,10 +84,10 @@ class Parquet(Source):
             raise DataError(f"{self._where}: no rows with {self.split} = {sorted(missing)}; there are {there}.")
         used = np.isin(split, ("train", "test"))
         y = torch.cat([shard.labels() for shard in shards])
-        x = torch.from_numpy(decode(self._images(shards, used), int(used.sum()), Form(self.size, self.colour)))
         classes = class_names(int(y.max()) + 1, _class_names(shards[0].schema, self.label))
-        examples = Examples(x, y[torch.from_numpy(used)], classes, self._title)
-        return Splits(*(examples[torch.from_numpy(np.flatnonzero(split[used] == part))] for part in ("train", "test")))
+        blocks = decoded(lambda: self._images(shards, used), int(used.sum()), Form(self.size, self.colour))
+        train, test = (torch.from_numpy(np.flatnonzero(split[used] == part)) for part in ("train", "test"))
+        return Listing(blocks, y[torch.from_numpy(used)], classes, self._title, train, test)
 
     def _shards(self) -> list[_Shard]:
         files = [(file, "train" if self.test else None) for file in _files(self.path)]

@@ -13,6 +13,7 @@ import torch
 from membrane.core.errors import SettingError
 from membrane.core.generators import torch_generator
 from membrane.data.examples import Examples
+from membrane.data.listing import Listing, listed
 
 Paths = str | tuple[str, ...]
 
@@ -35,18 +36,27 @@ class Source:
     paths: ClassVar[tuple[str, ...]] = ()
 
     def load(self) -> Splits:
-        """Both splits, in memory.
+        """Both splits.
 
         Raises:
             DataError: If the data are missing or not what they should be.
         """
         raise NotImplementedError
 
+    def listing(self) -> Listing:
+        """The same, for taking a few inputs at a time; a source that decodes images overrides it so as to hold no more.
+
+        Raises:
+            DataError: If the data are missing or not what they should be; what is wrong with an input may show later.
+        """
+        return listed(*self.load())
+
     def missing(self) -> list[str]:
         """One sentence for each path where nothing is, before anything is loaded."""
-        return [f"there is no file {path}." for path in self._each_path() if not matches(path)]
+        return [f"there is no file {path}." for path in self.each_path() if not matches(path)]
 
-    def _each_path(self) -> Iterator[str]:
+    def each_path(self) -> Iterator[str]:
+        """The paths among the settings."""
         for setting in self.paths:
             value = getattr(self, setting)
             yield from (value,) if isinstance(value, str) else value
@@ -70,9 +80,14 @@ def split_off(examples: Examples, test: float, seed: int) -> Splits:
         test: Share of the test split, above 0 and below 1; rounded to a whole number, at least one example each.
         seed: Of the draw.
     """
-    n_test = min(max(round(test * len(examples)), 1), len(examples) - 1)
-    order = torch.randperm(len(examples), generator=torch_generator(seed, "source", "split"))
-    return Splits(examples[order[n_test:]], examples[order[:n_test]])
+    return Splits(*(examples[part] for part in split_rows(len(examples), test, seed)))
+
+
+def split_rows(n: int, test: float, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Positions of the train and of the test split that ``split_off`` makes of ``n`` examples."""
+    n_test = min(max(round(test * n), 1), n - 1)
+    order = torch.randperm(n, generator=torch_generator(seed, "source", "split"))
+    return order[n_test:], order[:n_test]
 
 
 def refuse_share(test: float, what: str) -> None:

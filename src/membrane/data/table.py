@@ -98,7 +98,7 @@ class Table(Source):
         if self.split is None:
             index = torch.arange(table.num_rows)
             parts = split_off(Examples(index[:, None].float(), index * 0, ("0",)), self.test, self.seed)
-            train, test = (part.x.flatten().long() for part in parts)
+            train, test = (part.x[:].flatten().long() for part in parts)
             return train, test
         split = np.asarray(table.column(self.split).to_pylist(), dtype=object)
         missing = {"train", "test"} - set(split)

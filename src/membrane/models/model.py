@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from membrane.core.errors import ModelError, SettingError
 from membrane.data.examples import Examples
+from membrane.data.inputs import Inputs, pieces
 
 
 class Normalization(nn.Module):
@@ -32,11 +33,19 @@ class Normalization(nn.Module):
         shape = (1, -1) + (1,) * (x.ndim - 2)
         return (x - self.mean.view(shape)) / self.std.view(shape)
 
-    def fit(self, x: Tensor) -> None:
+    def fit(self, x: Inputs) -> None:
         """Take mean and std of inputs (N, ...); what never varies gets std 1."""
         is_image = x.dtype == torch.uint8 and x.ndim == 4
-        scaled = (x.double() / 255 if is_image else x.double()).transpose(0, 1).flatten(1)
-        std, mean = torch.std_mean(scaled, 1, correction=0)
+        n, mean, variance = 0, self.mean.double(), self.std.double()
+        for piece in pieces(x):  # merged as in Chan et al. 1979; exact where there is one piece, or where all is equal
+            scaled = (piece.double() / 255 if is_image else piece.double()).transpose(0, 1).flatten(1)
+            new_variance, new_mean = torch.var_mean(scaled, 1, correction=0)
+            before, apart = n, new_mean - mean
+            n += scaled.shape[1]
+            old, new = before / n, scaled.shape[1] / n
+            variance = variance * old + new_variance * new + apart**2 * (old * new)
+            mean = mean + apart * new if before else new_mean
+        std = variance.sqrt()
         self.mean.copy_(mean)
         self.std.copy_(torch.where(std > 0, std, torch.ones_like(std)))
 

@@ -9,14 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
 from membrane.core.errors import ModelError
-from membrane.core.values import Signals
+from membrane.core.values import SIGNAL_KINDS, Signals
 from membrane.data.examples import Examples
+from membrane.data.inputs import pieces
 from membrane.data.loader import as_inputs
+
+_LOGITS = 1 << 22  # that signals are read from at a time; each takes some 100 bytes while they are
 
 
 @contextmanager
@@ -65,7 +69,7 @@ def logits_of(model: nn.Module, examples: Examples, batch_size: int = 125) -> Te
     with evaluating(model):
         parts = [
             _checked(forward(model, as_inputs(x.to(device))), len(x), examples)
-            for x in torch.split(examples.x, batch_size)
+            for x in pieces(examples.x, batch_size)
         ]
     return torch.cat(parts)
 
@@ -130,4 +134,8 @@ def signals_of(model: nn.Module, examples: Examples, batch_size: int = 125) -> S
     Raises:
         ModelError: If the model's output is not (B, C) logits or not finite.
     """
-    return signals_from_logits(logits_of(model, examples, batch_size), examples.y)
+    # Logits of many examples in many classes take more memory than the examples; whole batches, so that none changes.
+    n = max(_LOGITS // len(examples.classes) // batch_size, 1) * batch_size
+    parts = [examples[start : start + n] for start in range(0, len(examples), n)]
+    found = [signals_from_logits(logits_of(model, part, batch_size), part.y) for part in parts]
+    return Signals(**{kind: np.concatenate([getattr(one, kind) for one in found]) for kind in SIGNAL_KINDS})

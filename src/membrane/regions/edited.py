@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from membrane.core.generators import torch_generator
+from membrane.data.inputs import Inputs
 from membrane.data.loader import Augment
 from membrane.regions.edit import State, load_state
 from membrane.regions.recalibrate import recalibrate
@@ -15,7 +16,7 @@ from membrane.regions.recalibrate import recalibrate
 RECALIBRATION = 2000  # training examples that the statistics of a released model are recomputed on
 
 
-def calibration_sample(x: Tensor, n: int = RECALIBRATION) -> Tensor:
+def calibration_sample(x: Inputs, n: int = RECALIBRATION) -> Tensor:
     """``n`` of the training inputs in an order that depends on their number alone.
 
     A smaller sample is the beginning of a larger one. Random, because data sets often come sorted by class, and
@@ -25,7 +26,7 @@ def calibration_sample(x: Tensor, n: int = RECALIBRATION) -> Tensor:
     return x[order[:n]]
 
 
-def edited(model: nn.Module, state: State, x: Tensor, augment: Augment | None = None) -> nn.Module:
+def edited(model: nn.Module, state: State, x: Inputs, augment: Augment | None = None) -> nn.Module:
     """Copy of ``model`` with other weights and statistics recomputed on a sample of ``x``, evaluation mode.
 
     Args:

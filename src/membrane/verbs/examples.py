@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from membrane.core.errors import DataError, ModelError
 from membrane.data import Examples, from_arrays, from_dataset
+from membrane.data.examples import class_names
 from membrane.data.loader import as_inputs
 from membrane.models.signals import device_of, evaluating, forward
 
@@ -59,4 +60,4 @@ def as_classified(model: nn.Module, data: ExamplesLike, what: str) -> Examples:
     n_classes = logits.shape[1]
     if n_classes == len(examples.classes):
         return examples
-    return from_arrays(examples.x, examples.y, [str(i) for i in range(n_classes)], examples.source)
+    return Examples(examples.x, examples.y, class_names(n_classes), examples.source)

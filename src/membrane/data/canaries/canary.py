@@ -11,6 +11,7 @@ from torch import Tensor
 from membrane.core.errors import DataError
 from membrane.core.values import Ints
 from membrane.data.examples import Examples
+from membrane.data.inputs import replaced
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Canary:
         if not n_canaries:
             return Planted(pool, index.numpy())
         x, y = self.changed(pool, index, generator)
-        planted = Examples(_replaced(pool.x, index, x), _replaced(pool.y, index, y), pool.classes, pool.source)
+        planted = Examples(replaced(pool.x, index, x), pool.y.index_copy(0, index, y), pool.classes, pool.source)
         return Planted(planted, index.numpy())
 
     def changed(self, pool: Examples, index: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -56,9 +57,3 @@ class Canary:
             DataError: If the pool does not fit the kind.
         """
         raise NotImplementedError
-
-
-def _replaced(values: Tensor, index: Tensor, new: Tensor) -> Tensor:
-    changed = values.clone()
-    changed[index] = new
-    return changed

@@ -15,6 +15,7 @@ from torch import Tensor
 from membrane.core.errors import DataError
 from membrane.data.canaries.canary import Canary
 from membrane.data.examples import Examples
+from membrane.data.inputs import Inputs, pieces
 
 
 @dataclass(frozen=True)
@@ -43,17 +44,18 @@ class OutOfDistribution(Canary):
         return x, torch.randint(len(pool.classes), (k,), generator=generator)
 
 
-def _noise(x: Tensor, k: int, generator: torch.Generator) -> Tensor:
+def _noise(x: Inputs, k: int, generator: torch.Generator) -> Tensor:
     if x.dtype == torch.uint8 and x.ndim == 4:
         return torch.randint(256, (k, *x.shape[1:]), generator=generator).to(torch.uint8)
-    low, high = x.amin(0).double(), x.amax(0).double()
-    whole = (x == x.round()).all(0) if x.is_floating_point() else torch.ones_like(low, dtype=torch.bool)
+    low = torch.stack([piece.amin(0) for piece in pieces(x)]).amin(0).double()
+    high = torch.stack([piece.amax(0) for piece in pieces(x)]).amax(0).double()
+    whole = torch.stack([(piece == piece.round()).all(0) for piece in pieces(x)]).all(0)
     share = torch.rand(k, *low.shape, generator=generator, dtype=torch.float64)
     anywhere = low + share * (high - low)
     return torch.where(whole, (low + share * (high - low + 1)).floor(), anywhere).to(x.dtype)
 
 
-def _drawn(x: Tensor, pool: Tensor, k: int, generator: torch.Generator) -> Tensor:
+def _drawn(x: Inputs, pool: Inputs, k: int, generator: torch.Generator) -> Tensor:
     if x.shape[1:] != pool.shape[1:] or x.dtype != pool.dtype:
         raise DataError(
             f"the other data's inputs are {x.dtype} {tuple(x.shape[1:])}, the pool's {pool.dtype} "
