@@ -21,14 +21,16 @@ from membrane.models import Answers, from_onnx
 from membrane.pptp import PPTP, Budget, Plan, Protected, RiskMap, Stretch
 from membrane.regions import Trail, load_weights
 from membrane.training import Recipe
-from membrane.verbs import Audit, audit, audit_model, locate, protect
+from membrane.verbs import Audit, AuditStopped, Estimate, audit, audit_model, estimate, locate, protect
 
 __all__ = [
     "PPTP",
     "Answers",
     "Audit",
+    "AuditStopped",
     "Budget",
     "Digits",
+    "Estimate",
     "Examples",
     "ImageFolder",
     "MembraneError",
@@ -44,6 +46,7 @@ __all__ = [
     "__version__",
     "audit",
     "audit_model",
+    "estimate",
     "from_arrays",
     "from_dataset",
     "from_huggingface",

@@ -17,6 +17,7 @@ import torch
 
 from membrane.cli import audit as audit_command
 from membrane.cli import main
+from membrane.core.errors import MembraneError
 from membrane.core.store import read_json, read_tensors
 from membrane.core.version import __version__
 from membrane.pptp import Plan
@@ -336,6 +337,48 @@ def test_a_real_interrupt_keeps_finished_models(tmp_path: Path) -> None:
     assert "the same command goes on from there" in err
     assert "Traceback" not in err
     assert not (out / "results.json").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_audit_reports_what_is_finished_and_goes_on(number: signal.Signals, tmp_path: Path) -> None:
+    out, slow = tmp_path / "a", tmp_path / "run.toml"
+    text = runs.TINY.replace("epochs = 4", "epochs = 60").replace("references = 4", "references = 8")
+    slow.write_text(text.replace("max_candidates = 10", "max_candidates = 4"))
+    process = program("audit", slow, "--out", out)
+    for _ in range(1200):
+        if len(list(out.glob("store/release/[!.]*.json"))) >= 4 or process.poll() is not None:
+            break
+        time.sleep(0.05)
+    process.send_signal(number)
+    said, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    words = " ".join(said.split())
+    assert "Partial: this audit was stopped before its end." in words
+    assert "the same command goes on from there" in err
+    assert " models to train: about " in err
+    assert "Traceback" not in err
+    assert 'class="partial"' in (out / "report.html").read_text()
+    assert main(["audit", str(slow), "--out", str(out), "--quiet", "--only-finished"]) == 0
+    assert read_json(out / "results.json")["partial"]["of_models"] == 8
+
+
+def test_nothing_finished_is_no_report(tiny: Path, tmp_path: Path, say: Say) -> None:
+    status, _, err = say("audit", tiny, "--out", tmp_path / "nothing", "--only-finished", "--quiet")
+    assert status == 2
+    assert "undefended 0 of 4" in err
+
+
+def test_a_refusal_half_way_says_what_was_finished(
+    tiny: Path, tmp_path: Path, say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args: object, **settings: object) -> None:
+        problem = MembraneError("training diverged.")
+        problem.add_note("What was finished before is in results.json")
+        raise problem
+
+    monkeypatch.setattr(audit_command, "audit", broken)
+    status, _, err = say("audit", tiny, "--out", tmp_path / "a", "--quiet")
+    assert (status, err) == (2, "membrane: training diverged.\nWhat was finished before is in results.json\n")
 
 
 def test_a_reader_that_leaves_early_causes_no_traceback() -> None:

@@ -161,7 +161,7 @@ class Breaking(Defense):
 
 
 CAUSES = {
-    "loss": r"batch \d of 4, learning rate 0\.0\d+: the loss is nan although all weights are finite \(the largest is 0\.",
+    "loss": r"batch \d of 4, learning rate 0\.0\d+: the loss is nan although all weights are finite \(the largest is",
     "inputs": "batch 0 of 4, learning rate 0.1: the batch's inputs hold NaN or infinity",
     "end": r"learning rate 0.0691 at its end: the weights went first: '\S+' holds NaN or infinity \(1 of 4 tensors\)",
 }

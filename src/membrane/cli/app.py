@@ -67,7 +67,7 @@ def _run(args: Namespace) -> int:
     except MembraneError as refusal:
         if debug:
             traceback.print_exc()
-        print(f"membrane: {refusal}", file=sys.stderr)
+        print("\n".join([f"membrane: {refusal}", *getattr(refusal, "__notes__", ())]), file=sys.stderr)
         return REFUSED
     except KeyboardInterrupt as stop:
         if debug:

@@ -9,9 +9,11 @@ from pathlib import Path
 
 from membrane.cli.command import Command
 from membrane.cli.config import Run, read_run
+from membrane.cli.going_on import stoppable
 from membrane.cli.preflight import examine
 from membrane.cli.progress import Bar
 from membrane.cli.text import duration, wrapped
+from membrane.core.progress import silent
 from membrane.core.store import write_json
 from membrane.verbs import Audit, audit
 from membrane.verbs.results import versions
@@ -24,6 +26,9 @@ def _add(parser: ArgumentParser) -> None:
     parser.add_argument("--out", required=True, help="run folder; a stopped audit goes on where it was")
     parser.add_argument("--references", type=int, help="models for each defense, instead of the file's number")
     parser.add_argument("--seed", type=int, help="instead of the file's")
+    parser.add_argument(
+        "--only-finished", action="store_true", help="train nothing: report the models that a stopped audit finished"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress")
 
 
@@ -33,14 +38,17 @@ def _run(args: Namespace) -> int:
     flight = examine(run)
     out = Path(args.out)
     write_json(out / "audit.json", {"format": FORMAT, "settings": run.plain(), "versions": versions()})
-    try:
-        with Bar(args.quiet) as bar:
-            audit(
-                run.trains, flight.task, attacks=flight.attacks, out=out, seed=run.seed, title=run.title, progress=bar
-            )
-    except KeyboardInterrupt:
-        kept = f"stopped. Finished models are kept in {out / 'store'}; the same command goes on from there."
-        raise KeyboardInterrupt(kept) from None
+    with stoppable(out, lambda: show(out, time.monotonic() - start)), Bar(args.quiet) as bar:
+        audit(
+            run.trains,
+            flight.task,
+            attacks=flight.attacks,
+            out=out,
+            seed=run.seed,
+            title=run.title,
+            progress=silent if args.quiet else bar,
+            only_finished=args.only_finished,
+        )
     show(out, time.monotonic() - start)
     return 0
 

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import math
-import shutil
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 
-import torch
-
 from membrane.cli.command import Command
 from membrane.cli.config import Run, read_run
-from membrane.cli.cost import disk_bytes, estimate_seconds, missing_trials, non_member_trials, trainings
+from membrane.cli.cost import missing_trials, non_member_trials
 from membrane.cli.preflight import Preflight, examine
 from membrane.cli.text import duration, size, wrapped
 from membrane.data import Task
 from membrane.training import Recipe
+from membrane.verbs.estimate import Estimate, estimate_task, trainings
 
 _WIDTH = 9
 
@@ -40,12 +38,15 @@ def _lines(flight: Preflight) -> Iterator[str]:
     for name, trials in non_member_trials(task).items():
         yield _line("rates", _rates(name, trials, len(task.membership)))
     yield _line("models", _models(run, task))
-    free = shutil.disk_usage(".").free
-    about = disk_bytes(run, task)
-    tight = "" if about < free else " THAT IS TOO LITTLE."
+    about = estimate_task(run.trains, task, seed=run.seed)
     unknown = " and what your function writes" if run.recipe is None else ""
-    yield _line("disk", f"about {size(about)}{unknown} in the run folder; {size(free)} are free here.{tight}")
-    yield _line("time", _time(run, task))
+    yield _line(
+        "disk",
+        f"about {size(about.disk)}{unknown} in the run folder; {size(about.free_disk)} are free here."
+        f"{_tight(about.disk, about.free_disk)}",
+    )
+    yield _line("memory", _memory(run, about))
+    yield _line("time", _time(run, about))
 
 
 def _line(head: str, text: str) -> str:
@@ -78,7 +79,7 @@ def _rates(name: str, n_trials: int, n_models: int) -> str:
 
 def _models(run: Run, task: Task) -> str:
     n_models = len(task.membership)
-    different = trainings(run)
+    different = trainings(run.trains)
     if not different:
         return f"{n_models} calls of {run.train}."
     parts = [f"{' + '.join(labels)} ({_epochs(recipe)} epochs)" for labels, recipe in different.items()]
@@ -89,15 +90,29 @@ def _epochs(recipe: Recipe) -> int:
     return recipe.defense.adapt(recipe).epochs
 
 
-def _time(run: Run, task: Task) -> str:
+def _tight(needed: int, free: int) -> str:
+    return "" if needed < free else " THAT IS TOO LITTLE."
+
+
+def _memory(run: Run, about: Estimate) -> str:
+    if about.memory is None:
+        return f"unknown: only {run.train} knows how much it takes."
+    there = ""
+    if about.free_memory is not None:
+        there = f"; {size(about.free_memory)} are free here.{_tight(about.memory, about.free_memory)}"
+    return f"about {size(about.memory)} beside PyTorch and the data{there or '.'}"
+
+
+def _time(run: Run, about: Estimate) -> str:
     if run.recipe is None:
         return f"unknown: only {run.train} knows how long it takes."
-    seconds = estimate_seconds(run, task)
-    if seconds is None:
-        return "unknown: the first batches diverged, so lr may be too high."
-    threads = torch.get_num_threads()
-    plural = "" if threads == 1 else "s"
-    return f"about {duration(seconds)} on {threads} thread{plural}, from a few batches trained here; more if busy."
+    if about.seconds is None:
+        return f"unknown: {about.unknown}."
+    plural = "" if about.n_threads == 1 else "s"
+    return (
+        f"about {duration(about.seconds)} on {about.n_threads} thread{plural}, from a few batches trained here; more "
+        "if busy."
+    )
 
 
 COMMAND = Command(

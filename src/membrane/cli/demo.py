@@ -8,8 +8,10 @@ from pathlib import Path
 
 from membrane.cli.audit import show
 from membrane.cli.command import Command
+from membrane.cli.going_on import stoppable
 from membrane.cli.progress import Bar
 from membrane.cli.text import wrapped
+from membrane.core.progress import silent
 from membrane.verbs.demo import demo
 
 _WHAT = (
@@ -30,12 +32,8 @@ def _run(args: Namespace) -> int:
     out = Path(args.out)
     if not args.quiet:
         print(wrapped(_WHAT), flush=True)
-    try:
-        with Bar(args.quiet) as bar:
-            demo(out, seed=args.seed, progress=bar)
-    except KeyboardInterrupt:
-        kept = f"stopped. Finished models are kept in {out / 'store'}; the same command goes on from there."
-        raise KeyboardInterrupt(kept) from None
+    with stoppable(out, lambda: show(out, time.monotonic() - start)), Bar(args.quiet) as bar:
+        demo(out, seed=args.seed, progress=silent if args.quiet else bar)
     show(out, time.monotonic() - start)
     return 0
 

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
-from torch import nn
-
 from membrane.attacks import Attack
 from membrane.cli.config import Run
 from membrane.core.errors import collected, raise_all
@@ -20,9 +17,10 @@ from membrane.regions import partition
 from membrane.training import Defense, Recipe
 from membrane.training.check import training_mistakes
 from membrane.training.fleet import TrainFunction
+from membrane.verbs.estimate import MOST_PARAMETERS, n_parameters
 from membrane.verbs.observe import choose_attacks, references_each
 
-_MOST_MODELS, _MOST_PARAMETERS = 10_000, 10**10
+_MOST_MODELS = 10_000
 
 
 @dataclass(frozen=True)
@@ -99,7 +97,7 @@ def pipeline_mistakes(trains: Mapping[str, Recipe | TrainFunction], task: Task) 
 
 def _recipe_mistakes(recipe: Recipe, task: Task) -> list[str]:
     if n_parameters(recipe, task) is None:
-        return [f"model {recipe.model.name!r} has more than {_MOST_PARAMETERS:,} parameters; make it smaller."]
+        return [f"model {recipe.model.name!r} has more than {MOST_PARAMETERS:,} parameters; make it smaller."]
     found = training_mistakes(recipe, task)
     wanted = _regions_of(recipe.defense)
     if wanted and not found:
@@ -111,18 +109,6 @@ def _recipe_mistakes(recipe: Recipe, task: Task) -> list[str]:
             if name not in names
         ]
     return found
-
-
-def n_parameters(recipe: Recipe, task: Task) -> int | None:
-    """Parameters of the network; 0 if it does not fit the data, None if they are too many to be meant."""
-    net: nn.Module = nn.Identity()
-    try:
-        with collected([]), torch.device("meta"):  # nothing is allocated; a misfit is told elsewhere
-            net = recipe.model.network(tuple(task.pool.x.shape[1:]), len(task.pool.classes))
-    except (RuntimeError, OverflowError):
-        return None
-    n = sum(parameter.numel() for parameter in net.parameters())
-    return n if n <= _MOST_PARAMETERS else None
 
 
 def _regions_of(defense: Defense) -> tuple[str, ...]:

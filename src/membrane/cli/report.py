@@ -18,7 +18,10 @@ def _add(parser: ArgumentParser) -> None:
 def _run(args: Namespace) -> int:
     folder = Path(args.folder)
     if not (folder / "results.json").is_file():
-        raise StoreError(f"{folder} holds no results.json. `membrane audit run.toml --out {folder}` writes one.")
+        raise StoreError(
+            f"{folder} holds no results.json. `membrane audit run.toml --out {folder}` writes one; with "
+            "--only-finished from the models that a stopped audit finished."
+        )
     done = Audit.load(folder)
     if args.markdown:
         print(done.to_markdown(), end="")

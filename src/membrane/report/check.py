@@ -56,6 +56,7 @@ _RESULTS = {
     "settings?": {},
     "versions?": {"*": "text"},
     "task": {"source": "text", "pool": "int", "n_models": "int", "canaries?": "int", "classes?": ["text"]},
+    "partial?": {"text": "text"},
     "baseline?": "text",
     "entries": [_ENTRY],
     "attacks?": [{"name": "text", "what?": "text", "source?": "text", "threat_model?": "text"}],

@@ -35,9 +35,10 @@ class Finding:
 
 
 def verdict(results: Results) -> list[str]:
-    """The findings as plain sentences, one string for each entry."""
+    """The findings as plain sentences, one string for each entry; before them, that an audit is partial if it is."""
     return [
-        ": ".join(filter(None, [one.label, f"{one.headline} {one.sentences}".strip()])) for one in findings(results)
+        *([results["partial"]["text"]] if results.get("partial") else []),
+        *(": ".join(filter(None, [one.label, f"{one.headline} {one.sentences}".strip()])) for one in findings(results)),
     ]
 
 

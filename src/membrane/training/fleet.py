@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
-from membrane.core.errors import ModelError, SettingError
+from membrane.core.errors import ModelError, SettingError, StoreError
 from membrane.core.generators import derive_seed, torch_generator
 from membrane.core.progress import Progress, silent
 from membrane.core.settings import fingerprint, to_plain
@@ -202,8 +203,10 @@ def _kept(problem: DivergedError, store: Store, key: str, row: int) -> DivergedE
     """The error again, saying which model it was and where its last good weights are."""
     where = ""
     if problem.last_good is not None:
-        store.save("diverged", key, problem.last_good, {"row": row, "epoch": problem.epoch, "problem": str(problem)})
-        where = f" They lie in {store.path('diverged', key).with_suffix('.safetensors')}."
+        facts = {"row": row, "epoch": problem.epoch, "problem": str(problem)}
+        with suppress(StoreError):  # the divergence is what counts
+            store.save("diverged", key, problem.last_good, facts)
+            where = f" They lie in {store.path('diverged', key).with_suffix('.safetensors')}."
     said = f"model {row}: {problem}{where} Models finished before are kept."
     return DivergedError(said, problem.epoch, problem.last_good)
 

@@ -52,7 +52,7 @@ class Need:
 def need_of(recipe: Recipe, members: Examples) -> Need:
     """What training one model takes, from one forward pass on a few examples."""
     recipe = recipe.defense.trained_as().adapt(recipe)
-    model = recipe.model.build(members, torch_generator(0))
+    model = recipe.model.build(members, torch_generator(0)).train()
     own = {parameter.data_ptr() for parameter in model.parameters()}
     kept: dict[int, int] = {}
 
@@ -62,8 +62,8 @@ def need_of(recipe: Recipe, members: Examples) -> Need:
         return tensor
 
     x = as_inputs(members.x[:_TRIED])
-    with saved_tensors_hooks(note, lambda tensor: tensor):
-        model.train()(x)
+    with torch.random.fork_rng(devices=[]), saved_tensors_hooks(note, lambda tensor: tensor):  # dropout draws
+        model(x)
     state = sum(value.numel() * value.element_size() for value in model.state_dict().values())
     copies = 2 * len(kept_epochs(recipe.epochs, recipe.keep)) + 2  # sums and ends; the running sum and the updates
     example = (_BACKWARD * sum(kept.values()) + x.nbytes) // max(len(x), 1)

@@ -1,9 +1,11 @@
 """The verbs: locate, protect, audit."""
 
-from membrane.verbs.audit import audit
+from membrane.verbs.audit import audit, estimate
 from membrane.verbs.audit_model import audit_model
+from membrane.verbs.estimate import Estimate
 from membrane.verbs.locate import locate
 from membrane.verbs.outcome import Audit
+from membrane.verbs.partial import AuditStopped
 from membrane.verbs.protect import protect
 
-__all__ = ["Audit", "audit", "audit_model", "locate", "protect"]
+__all__ = ["Audit", "AuditStopped", "Estimate", "audit", "audit_model", "estimate", "locate", "protect"]

@@ -10,27 +10,27 @@ import os
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from membrane.attacks import Attack
-from membrane.core.errors import DataError, SettingError, raise_all
+from membrane.core.errors import DataError, MembraneError, SettingError, raise_all
 from membrane.core.progress import Progress, silent
 from membrane.core.store import Store
 from membrane.data import Canary, Source, Splits, Task, make_task
 from membrane.data.examples import Examples
 from membrane.training import train_fleet
 from membrane.training.check import training_mistakes
-from membrane.verbs.measure import measure
-from membrane.verbs.observe import choose_attacks, references_each, score_bank
+from membrane.training.fleet import identity_of
+from membrane.verbs.estimate import Estimate, estimate_task
+from membrane.verbs.judge import Judged, audit_of, judge
+from membrane.verbs.observe import choose_attacks, references_each
 from membrane.verbs.outcome import Audit
-from membrane.verbs.results import Train, entry_of, finishing_seconds, label_of, results_of, settings_of
-
-MODELS_LIMIT = (
-    "Models were trained by us on random halves of one pool; a target trained on all of it may leak differently."
-)
+from membrane.verbs.partial import AuditStopped, keep, so_far
+from membrane.verbs.results import Train, label_of
 
 
 def audit(
@@ -49,6 +49,7 @@ def audit(
     seed: int = 0,
     title: str = "Membership audit",
     progress: Progress = silent,
+    only_finished: bool = False,
 ) -> Audit:
     """Measure what a training pipeline leaks about its training sets.
 
@@ -71,28 +72,81 @@ def audit(
         out: Run folder. Finished models lie there: a killed audit goes on where it was. Temporary if not given.
         seed: Decides splits, canaries, training and bootstrap.
         title: Heading of the report.
-        progress: Told how far training and scoring are.
+        progress: Told what the audit will take, then how far training is.
+        only_finished: Train nothing and report what is finished in ``out``, after a kill for example; marked as
+            partial in results and report.
 
     Raises:
+        AuditStopped: If interrupted (Ctrl-C). What the finished models say is in it and in ``out``, marked as
+            partial; a second call with the same arguments goes on and ends with the bits of an unbroken one.
         DataError: If the data do not fit, before anything is trained.
         SettingError: If a setting does not fit, before anything is trained.
-        NotEnoughDataError: If a named attack cannot run with so many models, before anything is trained.
-        TrainingError: If a training diverges; finished models stay in the run folder.
+        NotEnoughDataError: If a named attack cannot run with so many models, before anything is trained; or if
+            ``only_finished`` finds fewer than two pairs of models.
+        TrainingError: If a training diverges; finished models stay in the run folder, pipelines that were finished
+            are reported there.
+        OutOfMemoryError: If memory runs out, naming the setting that would fit.
     """
-    trains = dict(train) if isinstance(train, Mapping) else {label_of(train): train}
-    if not trains:
-        raise SettingError("there is nothing to audit; pass a recipe or a training function.")
     drawn = {"canary_kind": canary_kind, "allow_duplicates": allow_duplicates, "near_duplicates": near_duplicates}
-    task = _task(data, references, canaries, holdout, pool, seed, drawn)
-    raise_all(f"{label}: {mistake}" for label, one in trains.items() for mistake in training_mistakes(one, task))
+    trains, task = _checked(train, _task(data, references, canaries, holdout, pool, seed, drawn))
     n_each = references_each(len(task.membership))
     chosen = choose_attacks(attacks, n_each, n_each, len(task.test))
     if out is None:
         with tempfile.TemporaryDirectory(prefix="membrane-") as folder:
-            return _audit(trains, task, chosen, Path(folder), seed, title, progress)
-    done = _audit(trains, task, chosen, Path(out), seed, title, progress)
-    done.save(out)
+            return _audit(trains, task, chosen, Path(folder), seed, title, progress, only_finished)
+    done = _audit(trains, task, chosen, Path(out), seed, title, progress, only_finished)
+    keep(done, Path(out))
     return done
+
+
+def estimate(
+    train: Train | Mapping[str, Train],
+    data: Task | Splits | Source | Examples,
+    *,
+    references: int = 16,
+    canaries: int = 0,
+    holdout: int = 0,
+    pool: int | None = None,
+    canary_kind: str | Canary = "mislabelled",
+    allow_duplicates: bool = False,
+    near_duplicates: float | None = None,
+    out: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+) -> Estimate:
+    """What ``audit`` with the same arguments would take: models, seconds, memory and disk.
+
+    A few batches of each training are run for it; a user's own function is not tried.
+
+    Args:
+        train: As in ``audit``.
+        data: As in ``audit``.
+        references: Models to train for each pipeline.
+        canaries: As in ``audit``.
+        holdout: As in ``audit``.
+        pool: As in ``audit``.
+        canary_kind: As in ``audit``.
+        allow_duplicates: As in ``audit``.
+        near_duplicates: As in ``audit``.
+        out: Run folder; models that are finished there are not counted.
+        seed: As in ``audit``.
+
+    Raises:
+        DataError: If the data do not fit.
+        SettingError: If a setting does not fit.
+        OutOfMemoryError: If a batch does not fit into memory, naming one that does.
+    """
+    drawn = {"canary_kind": canary_kind, "allow_duplicates": allow_duplicates, "near_duplicates": near_duplicates}
+    trains, task = _checked(train, _task(data, references, canaries, holdout, pool, seed, drawn))
+    return estimate_task(trains, task, None if out is None else Path(out), seed)
+
+
+def _checked(train: Train | Mapping[str, Train], task: Task) -> tuple[dict[str, Train], Task]:
+    """Pipelines by label, if nothing is known to stop them on this task."""
+    trains = dict(train) if isinstance(train, Mapping) else {label_of(train): train}
+    if not trains:
+        raise SettingError("there is nothing to audit; pass a recipe or a training function.")
+    raise_all(f"{label}: {mistake}" for label, one in trains.items() for mistake in training_mistakes(one, task))
+    return trains, task
 
 
 def _task(
@@ -121,25 +175,50 @@ def _task(
 
 
 def _audit(
-    trains: Mapping[str, Train], task: Task, attacks: list[Attack], out: Path, seed: int, title: str, progress: Progress
+    trains: Mapping[str, Train],
+    task: Task,
+    attacks: list[Attack],
+    out: Path,
+    seed: int,
+    title: str,
+    progress: Progress,
+    only_finished: bool,
 ) -> Audit:
     store = Store(out / "store")
-    entries, costs, measurements = [], {}, {}
-    for i, (label, train) in enumerate(trains.items()):
-        start = time.perf_counter()
-        bank = train_fleet(train, task, store, seed, _named(progress, label, i, len(trains)), label=label)
-        scores = score_bank(bank, task.membership, task.pool.y.numpy(), attacks)
-        measurements[label] = measure(bank, scores, task, seed)
-        entries.append(entry_of(label, train, bank, measurements[label], task))
-        costs[label] = {
-            "train": sum(float(facts.get("train_seconds", 0)) for facts in bank.facts),
-            "finish": sum(finishing_seconds(facts) for facts in bank.facts),
-            "audit": time.perf_counter() - start,
-        }
-    settings = {"seed": seed, "train": {label: settings_of(train) for label, train in trains.items()}}
-    baseline = next(iter(trains)) if len(trains) > 1 else None
-    results = results_of(title, settings, task, attacks, entries, baseline, [MODELS_LIMIT, *task.notes])
-    return Audit(results, costs, measurements)
+    # Once: a counter in a function, moved by an earlier pipeline, must not change its key.
+    functions = {label: identity_of(train) for label, train in trains.items()}
+    rest = (trains, functions, task, attacks, store, seed, title)
+    if only_finished:
+        return so_far(*rest, progress)
+    if progress is not silent:  # trying a few batches takes a moment, which nobody would see the use of
+        progress(str(estimate_task(trains, task, out, seed)), 0.0, 1.0)
+    parts: dict[str, Judged] = {}
+    try:
+        for i, (label, train) in enumerate(trains.items()):
+            start, named = time.perf_counter(), _named(progress, label, i, len(trains))
+            bank = train_fleet(train, task, store, seed, named, label=label, function=functions[label])
+            parts[label] = judge(label, train, bank, task, attacks, seed, start)
+    except KeyboardInterrupt:
+        raise _stopped(out, *rest) from None
+    except MembraneError as problem:
+        with suppress(MembraneError):  # too few models, or the disk is full: the problem itself is what counts
+            found = so_far(*rest)
+            if keep(found, out):
+                problem.add_note(f"What was finished before is in results.json: {found.results['partial']['text']}")
+        raise
+    return audit_of(parts, trains, task, attacks, seed, title)
+
+
+def _stopped(out: Path, *rest: Any) -> AuditStopped:  # noqa: ANN401 -- arguments of so_far
+    found, said = None, ""
+    try:
+        found = so_far(*rest)
+        said = str(found.results.get("partial", {}).get("text", "All models were finished."))
+        if not keep(found, out):
+            said += f" {out / 'results.json'} is of an earlier, whole audit and was left as it is."
+    except MembraneError as problem:
+        said = str(problem)
+    return AuditStopped(said, found)
 
 
 def _named(progress: Progress, label: str, done: int, total: int) -> Progress:

@@ -1,0 +1,207 @@
+"""What an audit will take, known before any long work: models, seconds, memory, disk."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from membrane.core.errors import TrainingError, collected
+from membrane.core.memory import free_bytes
+from membrane.core.settings import fingerprint
+from membrane.core.store import Store
+from membrane.core.values import SIGNAL_KINDS
+from membrane.data import Task
+from membrane.data.loader import batches_of
+from membrane.pptp import PPTP
+from membrane.regions.trail import kept_epochs
+from membrane.training import Defense, Recipe, fit
+from membrane.training.fleet import finished_rows, training_key
+from membrane.training.memory import need_of
+from membrane.verbs.results import Train
+
+MOST_PARAMETERS = 10**10
+_TRIAL_BATCHES, _TRIAL_EPOCHS = 8, 3
+_FORWARD_SHARE = 1 / 3  # of a training step: the backward pass costs about two forward passes
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What an audit will take here, about.
+
+    Args:
+        n_models: Models for each pipeline.
+        n_trainings: Models to train, or calls of the user's functions, that are not finished yet.
+        seconds: Of training and choosing; loading, scoring and the bootstrap come on top. None if it is not known.
+        unknown: Why ``seconds`` is None; empty if it is not.
+        memory: Bytes beside PyTorch and the data themselves; None for functions, which are not tried.
+        free_memory: Bytes of memory that can be had; None if the system does not tell.
+        disk: Bytes in the run folder; without what a user's function writes.
+        free_disk: Bytes free there.
+        n_threads: That torch computes with.
+    """
+
+    n_models: int
+    n_trainings: int
+    seconds: float | None
+    unknown: str
+    memory: int | None
+    free_memory: int | None
+    disk: int
+    free_disk: int
+    n_threads: int
+
+    @property
+    def tight(self) -> tuple[str, ...]:
+        """What there is too little of, a sentence each."""
+        found = []
+        if self.memory is not None and self.free_memory is not None and self.memory > self.free_memory:
+            found.append(f"About {_mb(self.memory)} of memory are needed, {_mb(self.free_memory)} are free.")
+        if self.disk > self.free_disk:
+            found.append(f"About {_mb(self.disk)} on disk are needed, {_mb(self.free_disk)} are free.")
+        return tuple(found)
+
+    def __str__(self) -> str:
+        if not self.n_trainings:
+            return "all models are finished"
+        time = f"time unknown ({self.unknown})" if self.seconds is None else f"about {_duration(self.seconds)}"
+        memory = "" if self.memory is None else f", {_mb(self.memory)} of memory"
+        text = f"{self.n_trainings} models to train: {time}{memory}, {_mb(self.disk)} on disk"
+        return " ".join([text, *(f"TOO LITTLE: {one}" for one in self.tight)])
+
+
+def estimate_task(trains: Mapping[str, Train], task: Task, out: Path | None = None, seed: int = 0) -> Estimate:
+    """What an audit of these pipelines on this task takes.
+
+    Seconds come from a few batches that are trained here; a user's function is not tried.
+
+    Args:
+        trains: By label.
+        task: Data and membership.
+        out: Run folder, whose finished models are not counted.
+        seed: Of the audit, which finished models are known by.
+    """
+    store = None if out is None else Store(out / "store")
+    left = {label: _unfinished(label, train, task, store, seed) for label, train in trains.items()}
+    calls = sum(len(rows) for label, rows in left.items() if not isinstance(trains[label], Recipe))
+    seconds, unknown, n_trainings, memory = 0.0, "", calls, 0
+    for labels, recipe in trainings(trains).items():
+        rows = sorted({row for label in labels for row in left[label]})
+        to_train = [row for row in rows if not _trained(recipe, task, store, seed, row)]
+        n_trainings += len(to_train)
+        if not rows:
+            continue
+        memory = max(memory, need_of(recipe, task.members(0)).bytes_of(recipe.batch_size))
+        per_batch = _seconds_per_batch(recipe, task)
+        if per_batch is None:
+            unknown = "the first batches diverged, so lr may be too high"
+            continue
+        n_batches = len(batches_of(torch.arange(int(task.membership[0].sum())), recipe.batch_size))
+        searched = sum(
+            len(left[label]) * _examples_to_choose(one.defense, task.n_holdout)
+            for label in labels
+            if isinstance(one := trains[label], Recipe)
+        )
+        seconds += per_batch * n_batches * _epochs(recipe) * len(to_train)
+        seconds += per_batch * _FORWARD_SHARE * searched / recipe.batch_size
+    if calls:
+        unknown = "only your function knows how long it takes"
+    free = next(parent for parent in [out or Path(), *(out or Path()).absolute().parents] if parent.exists())
+    return Estimate(
+        n_models=len(task.membership),
+        n_trainings=n_trainings,
+        seconds=None if unknown else seconds,
+        unknown=unknown,
+        memory=None if calls else memory + _signal_bytes(task),
+        free_memory=free_bytes(torch.device("cpu")),
+        disk=disk_bytes(trains, task),
+        free_disk=shutil.disk_usage(free).free,
+        n_threads=torch.get_num_threads(),
+    )
+
+
+def _unfinished(label: str, train: Train, task: Task, store: Store | None, seed: int) -> list[int]:
+    finished = set() if store is None else set(finished_rows(train, task, store, seed, label))
+    return [row for row in range(len(task.membership)) if row not in finished]
+
+
+def _trained(recipe: Recipe, task: Task, store: Store | None, seed: int, row: int) -> bool:
+    return store is not None and store.has("training", training_key(recipe, task, seed, row))
+
+
+def trainings(trains: Mapping[str, Train]) -> dict[tuple[str, ...], Recipe]:
+    """Different trainings, each with the labels of the defenses that start from it; none for a user's function."""
+    labels: dict[str, tuple[str, ...]] = {}
+    recipes: dict[str, Recipe] = {}
+    for label, train in trains.items():
+        if isinstance(train, Recipe):
+            key = fingerprint(train.training_settings())
+            labels[key] = (*labels.get(key, ()), label)
+            recipes.setdefault(key, train)
+    return {labels[key]: recipe for key, recipe in recipes.items()}
+
+
+def disk_bytes(trains: Mapping[str, Train], task: Task) -> int:
+    """Bytes in the run folder, about: final weights and trail once for each training, signals for each pipeline."""
+    weights = 0
+    for recipe in trainings(trains).values():
+        kept = len(kept_epochs(_epochs(recipe), recipe.keep))
+        weights += 4 * (n_parameters(recipe, task) or 0) * (2 * kept + 1)
+    return weights * len(task.membership) + _signal_bytes(task) * len(trains)
+
+
+def _signal_bytes(task: Task) -> int:
+    return 4 * len(SIGNAL_KINDS) * (len(task.pool) + len(task.test)) * len(task.membership)
+
+
+def n_parameters(recipe: Recipe, task: Task) -> int | None:
+    """Parameters of the network; 0 if it does not fit the data, None if they are too many to be meant."""
+    net: nn.Module = nn.Identity()
+    try:
+        with collected([]), torch.device("meta"):  # nothing is allocated; a misfit is told elsewhere
+            net = recipe.model.network(tuple(task.pool.x.shape[1:]), len(task.pool.classes))
+    except (RuntimeError, OverflowError):
+        return None
+    n = sum(parameter.numel() for parameter in net.parameters())
+    return n if n <= MOST_PARAMETERS else None
+
+
+def _epochs(recipe: Recipe) -> int:
+    return recipe.defense.adapt(recipe).epochs
+
+
+def _seconds_per_batch(recipe: Recipe, task: Task) -> float | None:
+    """Measured on a few batches, after one that is not counted; None if they diverge."""
+    short = dataclasses.replace(recipe, epochs=_TRIAL_EPOCHS, compile=False, defense=recipe.defense.trained_as())
+    members = task.members(0)
+    some = members[: min(len(members), _TRIAL_BATCHES * recipe.batch_size)]
+    try:
+        fit(short, some[: recipe.batch_size], task.holdout, 0)
+        seconds = fit(short, some, task.holdout, 0).seconds
+    except TrainingError:  # the warm-up is shorter than in the real run
+        return None
+    return seconds / len(batches_of(torch.arange(len(some)), recipe.batch_size)) / _epochs(short)
+
+
+def _examples_to_choose(defense: Defense, n_holdout: int) -> int:
+    """Examples through a search: half the holdout, as many members and 500 to recalibrate on, each candidate."""
+    return defense.max_candidates * (n_holdout + 500) if isinstance(defense, PPTP) else 0
+
+
+def _mb(n_bytes: int) -> str:
+    return f"{max(n_bytes, 0) / 1e6:,.0f} MB" if n_bytes < 1e10 else f"{n_bytes / 1e9:,.1f} GB"
+
+
+def _duration(seconds: float) -> str:
+    return (
+        f"{max(seconds, 1):.0f} s"
+        if seconds < 90
+        else f"{seconds / 60:.0f} min"
+        if seconds < 5400
+        else (f"{seconds / 3600:.1f} h")
+    )
