@@ -66,12 +66,13 @@ def logits_of(model: nn.Module, examples: Examples, batch_size: int = 125) -> Te
         ModelError: If the output is not (B, C) or not finite.
     """
     device = device_of(model)
+    # One place for all: small results that lie between the large ones of each batch would keep their memory in use.
+    logits, start = torch.empty(len(examples), len(examples.classes)), 0
     with evaluating(model):
-        parts = [
-            _checked(forward(model, as_inputs(x.to(device))), len(x), examples)
-            for x in pieces(examples.x, batch_size)
-        ]
-    return torch.cat(parts)
+        for x in pieces(examples.x, batch_size):
+            logits[start : start + len(x)] = _checked(forward(model, as_inputs(x.to(device))), len(x), examples)
+            start += len(x)
+    return logits
 
 
 def _checked(logits: object, n: int, examples: Examples) -> Tensor:
