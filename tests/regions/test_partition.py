@@ -96,6 +96,24 @@ def test_regions_are_in_the_order_in_which_they_run() -> None:
     assert partition(model).names == ("layers.0", "layers.1", "layers.2", "layers.3", "first")
 
 
+def test_lists_that_take_turns_are_cut_in_the_order_in_which_they_run() -> None:
+    class Turns(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.blocks = nn.ModuleList(nn.Linear(6, 6) for _ in range(4))
+            self.between = nn.ModuleList([nn.Linear(6, 6)])
+            self.head = nn.Linear(6, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.between[0](self.blocks[0](x))
+            for block in self.blocks[1:]:
+                x = block(x)
+            return self.head(x)
+
+    names = partition(Turns(), FEATURES).names
+    assert names == ("blocks.0", "between", "blocks.1", "blocks.2", "blocks.3", "head")
+
+
 def test_a_resnet_is_cut_into_its_stages() -> None:
     (net,) = (net for net in NETS if net.name == "resnet")
     cut = partition(made(net), net.x)

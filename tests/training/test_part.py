@@ -16,6 +16,7 @@ from membrane.data.loader import Loader
 from membrane.models import MLP, VGG11, ResNet, ViT
 from membrane.regions import copy_state, partition
 from membrane.training import Recipe, Trained, fit, train_fleet, train_model
+from membrane.training.check import training_mistakes
 from membrane.training.lora import LowRank, linear_weights
 from tests.training.jobs import examples, recipe, small_recipe, task, weight_bits
 
@@ -200,6 +201,39 @@ def test_what_only_the_network_can_tell_is_refused_before_training(tmp_path: Pat
         small_recipe(start=str(tmp_path / "none")).training_settings()
     with pytest.raises(ModelError, match="belong to another network"):
         trained(recipe(start=start_file(tmp_path)))
+
+
+def test_a_check_finds_them_too(tmp_path: Path) -> None:
+    assert training_mistakes(recipe(model=VIT, trainable=("head",), lora=1), task()) == []
+    for settings, said in (
+        (small_recipe(trainable=("haed",)), "no region is called 'haed'"),
+        (recipe(model=DEEP, trainable=("head",), lora=2), "no linear layer lies in"),
+        (small_recipe(start=str(tmp_path / "none")), "cannot read"),
+        (recipe(start=start_file(tmp_path)), "belong to another network"),
+    ):
+        (found,) = training_mistakes(settings, task())
+        assert said in found
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("settings", [{}, {"trainable": ("head",)}, {"trainable": ("head",), "lora": 2}], ids=str)
+def test_on_cuda_as_on_the_cpu(settings: dict[str, object]) -> None:
+    here, there = (fit(recipe(model=VIT, **settings), MEMBERS, HOLDOUT, 0, torch.device(on)) for on in ("cpu", "cuda"))
+    after = copy_state(there.model)
+    for key, value in copy_state(here.model).items():
+        torch.testing.assert_close(after[key], value, rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.gpu
+def test_dropout_on_cuda_follows_the_seed_and_leaves_the_global_stream_alone() -> None:
+    settings, cuda = recipe(model=VGG11((4, 4), (1, 1), hidden=8)), torch.device("cuda")
+    before = torch.cuda.get_rng_state()
+    first = fit(settings, MEMBERS, HOLDOUT, 0, cuda)
+    assert torch.equal(torch.cuda.get_rng_state(), before)
+    torch.rand(5, device=cuda)
+    again = fit(settings, MEMBERS, HOLDOUT, 0, cuda)
+    for key, value in copy_state(first.model).items():
+        torch.testing.assert_close(copy_state(again.model)[key], value, rtol=1e-3, atol=1e-4)
 
 
 def test_dropout_follows_the_seed_and_leaves_the_global_stream_alone() -> None:

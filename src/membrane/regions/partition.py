@@ -222,7 +222,8 @@ def _cut(model: nn.Module, state: dict[str, Tensor], sizes: dict[str, int], orde
             closed.add(parts[largest].name)
             continue
         parts[largest : largest + 1] = _bundle(_join_small(pieces, state), _MOST - count + 1, state, sizes)
-    return _join_small(parts, state)
+    # The pieces of an opened list may run with those of another one in between.
+    return _join_small(sorted(parts, key=lambda part: _when(part.modules[0], order)), state)
 
 
 def _join_small(parts: list[_Part], state: dict[str, Tensor]) -> list[_Part]:

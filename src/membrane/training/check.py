@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import torch
 
-from membrane.core.errors import ModelError
+from membrane.core.errors import ModelError, collected
+from membrane.core.generators import torch_generator
+from membrane.data.loader import as_inputs
 from membrane.data.task import Task
+from membrane.models import start_from
 from membrane.training.fleet import TrainFunction
+from membrane.training.part import TrainedPart
 from membrane.training.recipe import Recipe
 
 
@@ -24,4 +28,16 @@ def training_mistakes(train: Recipe | TrainFunction, task: Task) -> list[str]:
             train.model.network(shape, len(task.pool.classes))
     except ModelError as problem:
         found.append(str(problem))
+    if not found and (train.start is not None or train.trainable is not None):
+        with collected(found):
+            _begin(train, task)
     return found
+
+
+def _begin(train: Recipe, task: Task) -> None:
+    """What a fine-tuning does before its first update, on a model that is thrown away."""
+    members = task.members(0)
+    model = train.model.build(members, torch_generator(0))
+    if train.start is not None:
+        start_from(model, train.start, len(members.classes))
+    TrainedPart(model, train.trainable, train.lora, as_inputs(members.x[:2]), torch_generator(0)).release()
