@@ -7,6 +7,7 @@ from membrane.pptp.mix_response import mix_response
 from membrane.pptp.plan import Plan, Stretch
 from membrane.pptp.probe import Probe
 from membrane.pptp.protect import Protected, apply_plan, protect
+from membrane.pptp.refit import OutOfFoldRefit
 from membrane.pptp.risk_map import RiskMap
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Budget",
     "Choice",
     "FrozenPlan",
+    "OutOfFoldRefit",
     "Plan",
     "Probe",
     "Protected",

@@ -33,7 +33,7 @@ class Trained:
         members: The training set, labels as trained.
         holdout: Non-members set aside for choosing; in no audit. None if there are none.
         seconds: Wall-clock seconds that training took.
-        augment: What training did to its inputs; normalization statistics are recomputed on the like.
+        recipe: As trained, what the training-time defense makes of it included.
     """
 
     model: nn.Module
@@ -41,7 +41,12 @@ class Trained:
     members: Examples
     holdout: Examples | None
     seconds: float
-    augment: Augment | None = None
+    recipe: Recipe
+
+    @property
+    def augment(self) -> Augment | None:
+        """What training did to its inputs; normalization statistics are recomputed on the like."""
+        return self.recipe.augmentation
 
     def edited(self, state: State) -> nn.Module:
         """Copy of the model with other weights and statistics recomputed on members as trained."""

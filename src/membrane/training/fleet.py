@@ -195,8 +195,8 @@ def _trained(recipe: Recipe, task: Task, store: Store, seed: int, row: int, prog
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     load_state(model, _under("final/", entry.tensors))
     trail = Trail.from_tensors(_under("trail/", entry.tensors), entry.facts["n_epochs"])
-    augment = recipe.defense.trained_as().adapt(recipe).augmentation
-    return Trained(model.eval(), trail, members, task.holdout, entry.facts["seconds"], augment)
+    adapted = recipe.defense.trained_as().adapt(recipe)
+    return Trained(model.eval(), trail, members, task.holdout, entry.facts["seconds"], adapted)
 
 
 def _kept(problem: DivergedError, store: Store, key: str, row: int) -> DivergedError:

@@ -13,6 +13,7 @@ from membrane.core.generators import derive_seed, layer_stream, torch_generator
 from membrane.data.examples import Examples
 from membrane.data.loader import Loader, as_inputs
 from membrane.models import start_from
+from membrane.regions.edit import State, load_state
 from membrane.regions.trail import Trail
 from membrane.training.defense import Trained
 from membrane.training.divergence import Watch
@@ -28,8 +29,9 @@ def fit(
     seed: int,
     device: torch.device | None = None,
     on_epoch: Callable[[int, int], None] = lambda done, total: None,
+    begin: State | None = None,
 ) -> Trained:
-    """Train one model from scratch.
+    """Train one model, from scratch or from given weights.
 
     Args:
         recipe: How.
@@ -38,6 +40,7 @@ def fit(
         seed: Decides initial weights, order and augmentation; same seed and machine, same bits.
         device: Where to train; the CPU if not given.
         on_epoch: Called with epochs done and in total.
+        begin: Weights and buffers to begin from, instead of fresh ones.
 
     Raises:
         DivergedError: If loss or weights stop being finite, naming epoch and cause, the last good weights with it.
@@ -45,7 +48,7 @@ def fit(
     """
     device = device or torch.device("cpu")
     with training_memory(recipe, members, device), layer_stream(derive_seed(seed, "layers"), device):
-        return _fit(recipe, members, holdout, seed, device, on_epoch)
+        return _fit(recipe, members, holdout, seed, device, on_epoch, begin)
 
 
 def _fit(
@@ -55,6 +58,7 @@ def _fit(
     seed: int,
     device: torch.device,
     on_epoch: Callable[[int, int], None],
+    begin: State | None,
 ) -> Trained:
     start = time.perf_counter()
     # Only what the training key covers may shape the training: a defense that acts later has no say.
@@ -65,6 +69,8 @@ def _fit(
     model = recipe.model.build(members, torch_generator(seed, "weights"))
     if recipe.start is not None:
         start_from(model, recipe.start, len(members.classes))
+    if begin is not None:
+        load_state(model, begin)
     model = model.to(device)
     if members.x.ndim == 4:
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -98,7 +104,7 @@ def _fit(
         on_epoch(epoch + 1, recipe.epochs)
     part.release()
     final = model.cpu().eval()
-    return Trained(_plain(final), trail, members, holdout, time.perf_counter() - start, recipe.augmentation)
+    return Trained(_plain(final), trail, members, holdout, time.perf_counter() - start, recipe)
 
 
 def _plain(model: nn.Module) -> nn.Module:

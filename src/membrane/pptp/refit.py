@@ -1,0 +1,133 @@
+"""Refit on out-of-fold targets: what the released model learns about a member comes from a model that never saw it.
+
+A short second training that begins from an early stretch of the first. Forks of it, which differ in chosen regions
+alone, each leave out one fold of the members; the fork that did not see a member says what its label should be, in
+probabilities, and the released model is trained on these instead of the labels.
+
+Source: Split-AI and self-distillation of Tang et al. 2022, "Mitigating Membership Inference Attacks by
+Self-Distillation Through a Novel Ensemble Architecture" (SELENA), arXiv:2110.08324. Where we differ: every member has
+one fork that did not see it (theirs: several models), forks and the released model begin from an early stretch of one
+training, and forks need not differ in more than the risky regions (theirs: whole models, from scratch). Near duplicates
+in different folds can give each other away, as in SELENA.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from membrane.core.errors import SettingError, raise_all
+from membrane.core.generators import spawn_seed
+from membrane.data.loader import Batch, as_inputs
+from membrane.defenses.windows import window_mistakes
+from membrane.models import logits_of
+from membrane.pptp.plan import Plan
+from membrane.regions import copy_state, partition
+from membrane.regions.edit import State
+from membrane.training.defense import Defense, Finished, Trained
+from membrane.training.loop import fit
+from membrane.training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class _OutOfFold(Defense):
+    """Plain training on given probabilities.
+
+    Args:
+        table: (N, C), by position in the training set.
+    """
+
+    table: Tensor
+
+    def targets(self, batch: Batch, n_classes: int, epoch: int) -> Tensor:
+        return self.table[batch.index].to(batch.x.device)
+
+
+@dataclass(frozen=True)
+class OutOfFoldRefit(Defense):
+    """Release a model refitted, from an early window, on what forks that did not see a member say about it.
+
+    Args:
+        forked: Regions in which the forks differ from the trained model; empty for the whole network. What is not
+            forked has seen every member and tells the forks about them: more accuracy, less protection.
+        first: First epoch of the window that forks and the released model begin from.
+        last: Last epoch, included.
+        folds: Parts of the members, each left out by one fork.
+        fork_epochs: Epochs that each fork is trained, on the members it may see.
+        epochs: Epochs that the released model is trained; fewer stay nearer to the window.
+        lr: Peak learning rate of both, warm-up and cosine as in the recipe, which decides everything else.
+
+    Raises:
+        SettingError: Listing every setting that does not fit.
+    """
+
+    name: ClassVar[str] = "out_of_fold_refit"
+    source: ClassVar[str] = "Tang et al. 2022, arXiv:2110.08324 (SELENA), restricted to regions; mechanism ours"
+    strength: ClassVar[str | None] = "epochs"
+
+    forked: tuple[str, ...] = ()
+    first: int = 2
+    last: int = 5
+    folds: int = 3
+    fork_epochs: int = 8
+    epochs: int = 8
+    lr: float = 0.05
+
+    def __post_init__(self) -> None:
+        fits = {
+            "first": (0 <= self.first <= self.last, "0 or more, and at most last"),
+            "folds": (self.folds >= 2, "2 or more"),
+            "fork_epochs": (self.fork_epochs >= 1, "1 or more"),
+            "epochs": (self.epochs >= 1, "1 or more"),
+            "lr": (0 < self.lr < float("inf"), "above 0"),
+        }
+        raise_all(
+            (f"{self.name}: {k} is {getattr(self, k)}; it must be {rule}." for k, (ok, rule) in fits.items() if not ok),
+            SettingError,
+        )
+
+    def mistakes(self, recipe: Recipe, n_members: int, n_holdout: int) -> list[str]:
+        """Whether the trail will hold the window, and every fold a member."""
+        found = window_mistakes(self.name, recipe, self.first, self.last)
+        if n_members < 2 * self.folds:
+            found.append(f"{self.name}: {n_members} members are too few for {self.folds} folds.")
+        return found
+
+    def trained_as(self) -> Defense:
+        """Plain training: the refit is a second one, after it."""
+        return Defense()
+
+    def finish(self, trained: Trained, generator: torch.Generator) -> Finished:
+        """The refitted model."""
+        start = time.perf_counter()
+        cut = partition(trained.model, as_inputs(trained.members.x[:2]))
+        forked = self.forked or cut.names
+        final = copy_state(trained.model)
+        window, of_forks = (Plan.same(regions, self.first, self.last) for regions in (cut.names, forked))
+        table = self._table(trained, of_forks.state(final, trained.trail, cut), forked, generator)
+        begin = copy_state(trained.edited(window.state(final, trained.trail, cut)))
+        recipe = replace(self._recipe(trained, self.epochs), defense=_OutOfFold(table))
+        model = fit(recipe, trained.members, None, spawn_seed(generator), begin=begin).model
+        right = float((table.argmax(1) == trained.members.y).double().mean())
+        return Finished(model, {"out_of_fold_accuracy": right, "seconds": time.perf_counter() - start})
+
+    def _table(self, trained: Trained, state: State, forked: tuple[str, ...], generator: torch.Generator) -> Tensor:
+        """(N, C) probabilities, every member's from the fork that did not see it."""
+        members = trained.members
+        fold = torch.randperm(len(members), generator=generator) % self.folds
+        begin = copy_state(trained.edited(state))
+        recipe = replace(self._recipe(trained, self.fork_epochs), trainable=forked if self.forked else None)
+        table = torch.zeros(len(members), len(members.classes))
+        for k in range(self.folds):
+            seen, unseen = (torch.nonzero(part)[:, 0] for part in (fold != k, fold == k))
+            fork = fit(recipe, members[seen], None, spawn_seed(generator), begin=begin).model
+            table[unseen] = torch.softmax(logits_of(fork, members[unseen]), 1)
+        return table
+
+    def _recipe(self, trained: Trained, epochs: int) -> Recipe:
+        """The trained recipe with the refit's length and rate, no history kept."""
+        return replace(trained.recipe, epochs=epochs, lr=self.lr, keep=2, start=None, defense=Defense())
