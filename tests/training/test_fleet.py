@@ -159,6 +159,9 @@ def variants(task: Task) -> dict[str, tuple[Recipe, Task, int, int]]:
         "keep": (small_recipe(keep=2), task, 0, 0),
         "compile": (small_recipe(compile=True), task, 0, 0),
         "precision": (small_recipe(precision="bfloat16"), task, 0, 0),
+        "start": (small_recipe(start=__file__), task, 0, 0),  # any file: the key holds its content
+        "trainable": (small_recipe(trainable=("head",)), task, 0, 0),
+        "lora": (small_recipe(trainable=("head",), lora=1), task, 0, 0),
         "defense": (small_recipe(defense=RelaxLoss(0.5)), task, 0, 0),
         "strength": (small_recipe(defense=RelaxLoss(0.25)), task, 0, 0),
         "labels": (recipe, dataclasses.replace(task, pool=relabelled), 0, 0),
