@@ -73,6 +73,7 @@ class Setting:
         candidates: Plans measured for each model besides those of locating.
         budgets: Accuracy that PPTP may lose, fractions.
         resamples: Of the bootstrap.
+        refits: Refits on out-of-fold targets by the name of their curve, with what is varied in words.
         epoch_ends: Whether windows of the epochs' ends are measured beside those of every update.
         with_head: Whether the late windows are also measured with the head.
         pilot: Whether the plans of model 0 are also applied to all models.
@@ -96,6 +97,7 @@ class Setting:
     candidates: int = 27
     budgets: tuple[float, ...] = (-0.01, 0.0, 0.01, 0.02, 0.04)
     resamples: int = 300
+    refits: tuple[tuple[str, str, Defense], ...] = ()
     epoch_ends: bool = False
     with_head: bool = False
     pilot: bool = False
@@ -111,7 +113,7 @@ class Setting:
         """All that cells must have in common to be compared."""
         sizes = {"pool": self.pool, "holdout": self.holdout, "test": self.test, "canaries": self.canaries}
         return {
-            "recipe": to_plain(self.recipe),
+            "recipe": self.recipe.training_settings(),
             "task": sizes | {"models": self.n_models},
             "seed": SEED,
             "resamples": self.resamples,
@@ -164,6 +166,7 @@ def cells(on: Setting) -> Iterator[Cell]:
         if defense.strength:
             strength = f"{defense.strength} {getattr(defense, defense.strength)}"
             yield Cell(defense.name.replace("_", " "), strength, defense)
+    yield from (Cell(name, strength, defense) for name, strength, defense in on.refits)
     if on.pilot:
         yield from (Cell("PPTP, plan of model 0", f"drop {budget:g}", None, budget) for budget in on.budgets)
     yield Cell("undefended, recalibrated", "", RegionWindow((), *on.windows[0], keep=1.0))

@@ -52,8 +52,9 @@ AUGMENTED = Setting(
     late=("stage3", "stage4"),
     windows=((6, 12), (8, 14), (10, 16), (12, 19), (12, 23)),
     wide=((16, 23),),
-    trainings=(Defense(), ShortSchedule(16), ShortSchedule(12), RelaxLoss(0.5), RelaxLoss(1.0)),
+    trainings=(Defense(), ShortSchedule(16), ShortSchedule(12)),
     stops=(8, 14, 20),
+    pilot=True,
 )
 
 if __name__ == "__main__":

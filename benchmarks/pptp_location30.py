@@ -5,6 +5,7 @@ Models train in seconds, so there are 16 of them and half as many canaries resol
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from frontier import Setting, main
@@ -12,12 +13,29 @@ from frontier import Setting, main
 from membrane.data import Splits, Table
 from membrane.defenses import RelaxLoss, ShortSchedule
 from membrane.models import MLP
+from membrane.pptp import OutOfFoldRefit
 from membrane.training import Defense, Recipe
 
 
 def load(path: Path) -> Splits:
     """Table of features, split at random with a fixed seed."""
     return Table(str(path)).load()
+
+
+RISKY = ("hidden1",)
+
+
+def refits() -> Iterator[tuple[str, str, Defense]]:
+    """The same refit with forks that differ in the risky region, in the others, and everywhere."""
+    places: tuple[tuple[str, tuple[str, ...]], ...] = (
+        ("refit, first layer forked", RISKY),
+        ("refit, all but it forked", ("hidden2", "head")),
+        ("refit, all forked", ()),
+    )
+    for name, forked in places:
+        for first, last, epochs in ((2, 4, 25), (4, 8, 10), (6, 14, 6)):
+            strength = f"from epochs {first}-{last}, {epochs} epochs"
+            yield name, strength, OutOfFoldRefit(forked, first, last, folds=3, fork_epochs=15, epochs=epochs, lr=0.02)
 
 
 PLAIN = Setting(
@@ -45,6 +63,7 @@ PLAIN = Setting(
     n_models=16,
     clean_models=4,
     epoch_ends=True,
+    refits=tuple(refits()),
 )
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 from frontier import Setting, main
 
 from membrane.data import Parquet, Splits
-from membrane.defenses import RelaxLoss, ShortSchedule
+from membrane.defenses import ShortSchedule
 from membrane.models import ResNet
 from membrane.training import Defense, Recipe
 
@@ -23,11 +23,11 @@ PLAIN = Setting(
     Recipe(model=ResNet(), epochs=24, keep=None, precision="bfloat16"),
     load,
     late=("stage3", "stage4"),
-    windows=((2, 4), (2, 5), (3, 6), (3, 8)),
-    wide=((4, 9),),
-    trainings=(Defense(), ShortSchedule(7), ShortSchedule(5), RelaxLoss(1.0)),
-    stops=(4, 6),
-    budgets=(0.0, 0.01, 0.02),
+    windows=((2, 4), (3, 6), (4, 9)),
+    wide=(),
+    trainings=(Defense(), ShortSchedule(7)),
+    stops=(5,),
+    budgets=(0.0, 0.02),
 )
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 from frontier import Setting, main
 
 from membrane.data import Parquet, Splits
-from membrane.defenses import RelaxLoss, ShortSchedule
+from membrane.defenses import ShortSchedule
 from membrane.models import ViT
 from membrane.training import Defense, Recipe
 
@@ -23,11 +23,11 @@ PLAIN = Setting(
     Recipe(model=ViT(patch=8), epochs=24, keep=None, lr=0.05),
     load,
     late=("blocks.3", "blocks.4", "blocks.5"),
-    windows=((4, 8), (5, 10), (6, 12), (8, 14)),
-    wide=((10, 18),),
-    trainings=(Defense(), ShortSchedule(12), ShortSchedule(8), RelaxLoss(1.0)),
-    stops=(6, 10),
-    budgets=(0.0, 0.01, 0.02),
+    windows=((4, 8), (6, 12), (8, 16)),
+    wide=(),
+    trainings=(Defense(), ShortSchedule(10)),
+    stops=(8,),
+    budgets=(0.0, 0.02),
 )
 
 if __name__ == "__main__":
