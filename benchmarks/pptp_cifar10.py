@@ -13,6 +13,7 @@ from frontier import Setting, main
 from membrane.data import Parquet, Splits
 from membrane.defenses import RelaxLoss, ShortSchedule
 from membrane.models import ResNet
+from membrane.pptp import OutOfFoldRefit
 from membrane.training import Defense, Recipe
 
 
@@ -21,12 +22,18 @@ def load(path: Path) -> Splits:
     return Parquet(str(path)).load()
 
 
+LATE = ("stage3", "stage4")
+REFITS = tuple(
+    (name, "from epochs 2-4", OutOfFoldRefit(forked, 2, 4, folds=3, fork_epochs=8, epochs=8, lr=0.05))
+    for name, forked in (("PPTP refit", LATE), ("refit, all forked", ()))
+)
+
 PLAIN = Setting(
     "plain",
     "CIFAR-10, small ResNet, no augmentation",
     Recipe(model=ResNet(), epochs=24, keep=None, precision="bfloat16"),
     load,
-    late=("stage3", "stage4"),
+    late=LATE,
     windows=((1, 3), (2, 4), (2, 5), (3, 6), (3, 8)),
     wide=((4, 9), (6, 12)),
     trainings=(
@@ -39,6 +46,7 @@ PLAIN = Setting(
         RelaxLoss(0.25),
     ),
     stops=(3, 4, 5, 6, 8),
+    refits=REFITS,
     epoch_ends=True,
     with_head=True,
     pilot=True,
@@ -49,7 +57,7 @@ AUGMENTED = Setting(
     "CIFAR-10, small ResNet, flip + crop",
     Recipe(model=ResNet(), epochs=24, keep=None, precision="bfloat16", augment=True),
     load,
-    late=("stage3", "stage4"),
+    late=LATE,
     windows=((6, 12), (8, 14), (10, 16), (12, 19), (12, 23)),
     wide=((16, 23),),
     trainings=(Defense(), ShortSchedule(16), ShortSchedule(12)),

@@ -28,8 +28,8 @@ RISKY = ("hidden1",)
 def refits() -> Iterator[tuple[str, str, Defense]]:
     """The same refit with forks that differ in the risky region, in the others, and everywhere."""
     places: tuple[tuple[str, tuple[str, ...]], ...] = (
-        ("refit, first layer forked", RISKY),
-        ("refit, all but it forked", ("hidden2", "head")),
+        ("PPTP refit", RISKY),
+        ("refit, the others forked", ("hidden2", "head")),
         ("refit, all forked", ()),
     )
     for name, forked in places:
