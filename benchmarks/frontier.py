@@ -424,7 +424,7 @@ def figure(rows: Sequence[dict[str, Any]], path: Path, title: str) -> None:
     for i, (method, curve) in enumerate(curves_of(rows, "population").items()):
         ordered = sorted(curve, key=lambda point: point.leakage)
         colour = plt.get_cmap("tab20")(2 * i % 20 + (2 * i // 20))
-        width, size = (2.5, 7) if method == "PPTP" else (1.0, 4)
+        width, size = (2.5, 7) if method in ("PPTP", "PPTP refit") else (1.0, 4)
         x, y = [p.leakage for p in ordered], [p.accuracy for p in ordered]
         axes.plot(x, y, "o-", color=colour, label=method, lw=width, ms=size)
     axes.set(xlabel="AUC of the strongest attack, population (0.5 is guessing)", ylabel="test accuracy", title=title)
