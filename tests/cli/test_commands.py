@@ -17,7 +17,8 @@ import torch
 
 from membrane.cli import audit as audit_command
 from membrane.cli import main
-from membrane.core.errors import MembraneError
+from membrane.cli import protect as protect_command
+from membrane.core.errors import MembraneError, StoreError
 from membrane.core.store import read_json, read_tensors
 from membrane.core.version import __version__
 from membrane.pptp import Plan
@@ -158,6 +159,24 @@ def test_protect_refuses_a_second_release_unless_forced(tiny: Path, tmp_path: Pa
     status, _, err = say("locate", folder)
     assert status == 2
     assert "without --delete-trail" in err
+
+
+def test_a_release_that_is_replaced_half_way_is_no_release(
+    tiny: Path, tmp_path: Path, say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights of one release under the run.json of another would be audited as what they are not."""
+    folder = tmp_path / "a"
+    shutil.copytree(tiny.parent / "a", folder)
+
+    def full(*args: object) -> str:
+        raise StoreError("cannot write: No space left on device.")
+
+    monkeypatch.setattr(protect_command, "write_tensors", full)
+    assert say("protect", tiny, "--out", folder, "--defense", "short_schedule", "--force", "--quiet")[0] == 2
+    assert not (folder / "run.json").exists()
+    assert "holds no run.json" in say("locate", folder)[2]
+    monkeypatch.undo()
+    assert say("protect", tiny, "--out", folder, "--defense", "short_schedule", "--quiet")[0] == 0
 
 
 def test_protect_warns_of_the_trail(tiny: Path, tmp_path: Path, say: Say) -> None:

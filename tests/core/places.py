@@ -44,3 +44,8 @@ def read_only(folder: Path) -> Iterator[None]:
         yield
     finally:
         subprocess.run(["umount", "--lazy", str(folder)], check=True, timeout=20)
+
+
+def grow(disk: Path, kilobytes: int) -> None:
+    """Make a small disk larger."""
+    _mount("-o", f"remount,size={kilobytes}k", str(disk))

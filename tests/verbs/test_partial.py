@@ -11,11 +11,14 @@ import torch
 from torch import nn
 
 import membrane
-from membrane.core.errors import NotEnoughDataError
+from membrane.core import Store
+from membrane.core.errors import NotEnoughDataError, StoreError
 from membrane.core.store import read_json
+from membrane.core.upkeep import survey
 from membrane.data import Examples, Splits, Task, make_task
 from membrane.defenses import EarlyStopping, ShortSchedule
 from membrane.training.divergence import DivergedError
+from tests.core import places
 from tests.training.jobs import examples, small_recipe
 from tests.training.test_trouble import Breaking
 
@@ -150,3 +153,26 @@ def test_a_function_that_is_called_anew_each_time_is_reported_all_the_same(task:
     stop = stopped(train, task, None, stop_after(4, "train"))
     assert stop.audit is not None
     assert stop.audit.results["partial"]["models"] == 4
+
+
+def test_a_disk_that_fills_up_costs_no_finished_model(tmp_path: Path, task: Task) -> None:
+    whole = audit(PLAIN, task, tmp_path / "whole")
+    used = sum(path.stat().st_size for path in (tmp_path / "whole" / "store").rglob("*"))
+    with places.small_disk(tmp_path / "disk", used // 1500) as disk:
+        with pytest.raises(StoreError, match="No space left on device"):
+            audit(PLAIN, task, disk)
+        found = survey(Store(disk / "store"))
+        assert 2 <= found.n_entries < 2 * N_MODELS
+        assert (found.damaged, found.orphans, found.drafts) == ((), (), ())
+        before = {path: path.stat().st_mtime_ns for path in (disk / "store").rglob("*.json")}
+        places.grow(disk, 50_000)
+        assert audit(PLAIN, task, disk).results == whole.results
+        assert before.items() <= {path: path.stat().st_mtime_ns for path in (disk / "store").rglob("*.json")}.items()
+
+
+def test_a_read_only_disk_still_reports_what_is_finished(tmp_path: Path, task: Task) -> None:
+    whole = audit(PLAIN, task, tmp_path)
+    with places.read_only(tmp_path):
+        with pytest.raises(StoreError, match="Read-only file system"):
+            audit(PLAIN, task, tmp_path)
+        assert membrane.Audit.load(tmp_path).results == whole.results

@@ -105,9 +105,12 @@ def _accuracy(model: nn.Module, test: Examples) -> float:
 
 
 def _write(out: Path, model: nn.Module, trained: Trained, facts: Mapping[str, Any], *, keep_trail: bool) -> None:
-    shutil.rmtree(out / "trail", ignore_errors=True)  # of a release that is replaced, as is its map
-    with suppress(OSError):  # none there, or no right to; what is written next says so
-        (out / "risk_map.json").unlink()
+    # Of a release that is replaced. run.json, which says that there is one, goes first and comes back last: a kill in
+    # between leaves no release rather than parts of two.
+    for name in ("run.json", "risk_map.json"):
+        with suppress(OSError):  # none there, or no right to; what is written next says so
+            (out / name).unlink()
+    shutil.rmtree(out / "trail", ignore_errors=True)
     write_tensors(out / "model.safetensors", copy_state(model))
     write_json(out / "plan.json", _plan(facts) or {"stretches": []})
     if "risk_map" in facts:
