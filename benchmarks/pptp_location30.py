@@ -64,6 +64,7 @@ PLAIN = Setting(
     clean_models=4,
     epoch_ends=True,
     refits=tuple(refits()),
+    pilot=True,
 )
 
 if __name__ == "__main__":
