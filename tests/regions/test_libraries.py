@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -109,10 +110,11 @@ _ASKED: dict[str, list[str]] = {"timm": [], "torchvision": []}
 def told(request: pytest.FixtureRequest) -> Iterator[None]:
     """Say at the end what was covered."""
     yield
-    writer = request.config.get_terminal_writer()
-    for library, names in _ASKED.items():
-        if names:
-            writer.line(f"\n{library}, {len(names)} asked: {', '.join(names)}")
+    manager = request.config.pluginmanager.get_plugin("capturemanager")
+    with manager.global_and_fixture_disabled() if manager else nullcontext():
+        for library, names in _ASKED.items():
+            if names:
+                request.config.get_terminal_writer().line(f"\n{library}, {len(names)} asked: {', '.join(names)}")
 
 
 def torchvision_names() -> list[str]:
