@@ -164,14 +164,19 @@ def test_timm(name: str) -> None:
         except TypeError:  # takes images of any size, and has no such setting
             model = timm.create_model(name, **settings)
     ask(model, TIMM[name])
-    _ASKED["timm"].append(type(model).__module__.rpartition(".")[2])
+    _ASKED["timm"].append(f"{family(name)} ({name})")
 
 
 @pytest.mark.extras("timm")
 def test_families_of_timm_are_many_and_counted_once() -> None:
-    registry = importlib.import_module("timm.models._registry")
-    families = [registry._model_to_module[name] for name in TIMM]
+    families = [family(name) for name in TIMM]
     assert len(families) == len(set(families)) >= 45
+
+
+def family(name: str) -> str:
+    """Module of timm that offers a network."""
+    module: str = importlib.import_module("timm.models._registry")._model_to_module[name]
+    return module
 
 
 def filled(model: nn.Module) -> nn.Module:
