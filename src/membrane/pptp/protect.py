@@ -19,6 +19,7 @@ from membrane.pptp.plan import Plan
 from membrane.pptp.probe import Probe
 from membrane.pptp.risk_map import RiskMap
 from membrane.regions import Trail, copy_state, edited, partition
+from membrane.regions.partition import unwrap
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def apply_plan(
         ReleaseError: If another plan was released from this trail before and ``force`` is not set.
     """
     if not plan.stretches:
-        return copy.deepcopy(model).eval()
+        return copy.deepcopy(unwrap(model)).eval()
     trail.check(model)
     state = plan.state(copy_state(model), trail, partition(model, as_inputs(members.x[:2])))
     trail.record_release(fingerprint(plan), force=force)

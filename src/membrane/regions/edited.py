@@ -11,6 +11,7 @@ from membrane.core.generators import torch_generator
 from membrane.data.inputs import Inputs
 from membrane.data.loader import Augment
 from membrane.regions.edit import State, load_state
+from membrane.regions.partition import unwrap
 from membrane.regions.recalibrate import recalibrate
 
 RECALIBRATION = 2000  # training examples that the statistics of a released model are recomputed on
@@ -30,12 +31,12 @@ def edited(model: nn.Module, state: State, x: Inputs, augment: Augment | None = 
     """Copy of ``model`` with other weights and statistics recomputed on a sample of ``x``, evaluation mode.
 
     Args:
-        model: Not changed.
+        model: Not changed; of a wrapped one (DDP, torch.compile) the user's own module is copied.
         state: All of its weights and buffers.
         x: Training inputs (N, ...) without augmentation.
         augment: What training did to them.
     """
-    other = copy.deepcopy(model)
+    other = copy.deepcopy(unwrap(model))
     load_state(other, state)
     recalibrate(other, calibration_sample(x), augment=augment)
     return other.eval()

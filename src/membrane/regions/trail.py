@@ -25,7 +25,7 @@ class Trail:
 
     Args:
         model: The model in training, wrapped or not (DDP, torch.compile). With EMA, pass the EMA model:
-            what is released is what should be summed.
+            what is released is what should be summed; call ``accumulate()`` after each of its own updates.
         keep: Epochs kept at most, spread evenly in the logarithm. Each costs as much memory as the model in
             float32, twice as much if every update is averaged. None keeps every epoch.
         optimizer: If given, every update that it makes is averaged (a hook calls ``accumulate``); otherwise an
@@ -230,9 +230,9 @@ class Trail:
             tensors = read_tensors(path, facts["sha256"])
             trail = Trail.from_tensors(tensors, int(facts["n_epochs"]))
             trail.released, trail.keep = facts["released"], facts["keep"]
-            if trail.epochs[-1:] != tuple(range(trail.n_epochs))[-1:] or not isinstance(trail.released, str | None):
+            if trail.n_epochs != max(trail.epochs, default=-1) + 1 or not isinstance(trail.released, str | None):
                 raise ValueError(f"{path.name} ends at epoch {trail.epochs[-1:]}, trail.json says {facts}")
-        except (KeyError, TypeError, ValueError) as problem:
+        except (KeyError, TypeError, ValueError, OverflowError) as problem:
             raise StoreError(f"{folder} does not hold a trail ({problem!r}); it is damaged or not ours.") from problem
         return trail
 
