@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+from typing import get_args
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from membrane.core.settings import fingerprint, to_plain
 from membrane.models import logits_of
 from membrane.regions import copy_state, load_state, recalibrate
 from membrane.training import Defense, Finished, Recipe, Trained, fit
+from membrane.training.defense import Stage
 from tests.defenses.rows import EPOCHS, Row
 from tests.training.jobs import examples, recipe, weight_bits
 
@@ -35,6 +37,10 @@ def training(defense: Defense) -> Trained:
 
 def finished(defense: Defense) -> Finished:
     return defense.finish(training(defense), torch_generator(1))
+
+
+def released(defense: Defense) -> nn.Module:
+    return defense.release(finished(defense).model)
 
 
 def members_loss(model: nn.Module) -> float:
@@ -57,7 +63,7 @@ def is_the_baseline_at_strength_zero(row: Row, catalogue: Catalogue[Defense]) ->
 def raises_the_members_loss(row: Row, catalogue: Catalogue[Defense]) -> None:
     """What a membership defense is there for."""
     assert row.strong is not None
-    before, after = (members_loss(finished(row.make(s, catalogue)).model) for s in (row.nothing, row.strong))
+    before, after = (members_loss(released(row.make(s, catalogue))) for s in (row.nothing, row.strong))
     assert before < 0.25, "the baseline has not learnt its members; there is nothing to see"
     assert after > before + 0.1, f"members' loss {before:.3f} -> {after:.3f}"
 
@@ -100,6 +106,12 @@ def declares_itself(row: Row, catalogue: Catalogue[Defense]) -> None:
     fields = {field.name for field in dataclasses.fields(defense)}
     assert defense.strength is None or defense.strength in fields
     assert defense.source
+    assert defense.acts_on in get_args(Stage)
+    assert (defense.acts_on == "release") is not row.trains or defense == Defense()
+    assert defense.extra_data
+    assert defense.does_not_stop
+    assert row.name == "undefended" or defense.does_not_stop != Defense.does_not_stop, "a fact of its own"
+    assert not defense.trains_on_holdout or "holdout" in defense.extra_data
     assert catalogue.make(to_plain(defense)) == defense
     assert fingerprint(defense) != fingerprint(row.make(row.nothing, catalogue)) or row.strong is None
     with pytest.raises(dataclasses.FrozenInstanceError):

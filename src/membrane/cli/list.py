@@ -25,6 +25,13 @@ CATALOGUES: Mapping[str, Catalogue[Any]] = {
     "models": MODELS,
     "data": SOURCES,
 }
+_FACTS = {  # class attribute to what the text calls it
+    "source": "source",
+    "acts_on": "acts on",
+    "extra_data": "extra data",
+    "does_not_stop": "does not stop",
+    "notes": "notes",
+}
 _NEEDS = {
     "min_in_models": "IN references per example",
     "min_out_models": "OUT references per example",
@@ -33,7 +40,7 @@ _NEEDS = {
 
 
 def entries(catalogue: Catalogue[Any]) -> list[dict[str, Any]]:
-    """JSON-ready facts about everything in a catalogue: name, what, settings, source, needs."""
+    """JSON-ready facts about everything in a catalogue: name, what, settings, source, needs, what it says of itself."""
     return [_entry(name, catalogue.entry(name)) for name in catalogue]
 
 
@@ -44,8 +51,8 @@ def _entry(name: str, cls: type[Any]) -> dict[str, Any]:
         told |= _told(inspect.cleandoc((one.__doc__ or "").replace("``", "")))
     facts: dict[str, Any] = {"name": name, "what": text.split("\n\n")[0].replace("\n", " ")}
     facts["settings"] = [_setting(one, told.get(one.name, "")) for one in dataclasses.fields(cls)]
-    for key in ("source", "threat_model", "strength"):
-        if getattr(cls, key, None) is not None:
+    for key in (*_FACTS, "threat_model", "strength"):
+        if getattr(cls, key, None):
             facts[key] = getattr(cls, key)
     needs = {words: getattr(cls, key) for key, words in _NEEDS.items() if getattr(cls, key, 0)}
     return facts | ({"needs": needs} if needs else {})
@@ -91,8 +98,7 @@ def _shown(entry: Mapping[str, Any]) -> str:
     if "needs" in entry:
         needs = ", ".join(f"{n} {words}" for words, n in entry["needs"].items())
         lines.append(wrapped(f"needs {needs}", "    "))
-    if "source" in entry:
-        lines.append(wrapped(f"source: {entry['source']}", "    "))
+    lines += [wrapped(f"{words}: {entry[key]}", "    ") for key, words in _FACTS.items() if key in entry]
     return "\n".join(lines)
 
 

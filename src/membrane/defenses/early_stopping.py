@@ -14,7 +14,7 @@ import torch
 from membrane.core.errors import SettingError
 from membrane.regions import copy_state
 from membrane.regions.trail import kept_epochs
-from membrane.training.defense import Defense, Finished, Trained
+from membrane.training.defense import Defense, Finished, Stage, Trained
 
 if TYPE_CHECKING:
     from membrane.training.recipe import Recipe
@@ -34,6 +34,9 @@ class EarlyStopping(Defense):
     name: ClassVar[str] = "early_stopping"
     source: ClassVar[str] = "Song and Mittal 2021, arXiv:2003.10595"
     strength: ClassVar[str | None] = "epoch"
+    acts_on: ClassVar[Stage] = "release"
+    does_not_stop: ClassVar[str] = "LiRA and canaries at the accuracy of a full schedule: it trades one for the other"
+    notes: ClassVar[str] = "fewer epochs protect more; statistics are recomputed, the schedule is not shortened"
 
     epoch: int = 4
 

@@ -27,6 +27,8 @@ class ShortSchedule(Defense):
     name: ClassVar[str] = "short_schedule"
     source: ClassVar[str] = "baseline; see Aerni et al. 2024, arXiv:2404.17399, on under-tuned baselines"
     strength: ClassVar[str | None] = "epochs"
+    does_not_stop: ClassVar[str] = "LiRA and canaries at the accuracy of a full schedule: it trades one for the other"
+    notes: ClassVar[str] = "fewer epochs protect more; the strongest of the free baselines"
 
     epochs: int = 8
 

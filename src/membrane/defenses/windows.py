@@ -10,7 +10,7 @@ import torch
 from membrane.core.errors import SettingError
 from membrane.regions import average, copy_state
 from membrane.regions.trail import kept_epochs, windows_between
-from membrane.training.defense import Defense, Finished, Trained
+from membrane.training.defense import Defense, Finished, Stage, Trained
 
 if TYPE_CHECKING:
     from membrane.training.recipe import Recipe
@@ -47,6 +47,9 @@ class WeightAveraging(Defense):
     name: ClassVar[str] = "weight_averaging"
     source: ClassVar[str] = "Izmailov et al. 2018, arXiv:1803.05407"
     strength: ClassVar[str | None] = "last"
+    acts_on: ClassVar[Stage] = "release"
+    does_not_stop: ClassVar[str] = "LiRA and canaries of late windows; whoever holds the trail holds the final weights"
+    notes: ClassVar[str] = "earlier windows protect more; the window is free, the paper's is the end of training"
 
     first: int = 2
     last: int = 5

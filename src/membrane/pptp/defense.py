@@ -24,7 +24,7 @@ from membrane.pptp.plan import Plan
 from membrane.pptp.probe import FEWEST
 from membrane.pptp.protect import apply_plan, protect
 from membrane.regions import copy_state, mix, partition, random_channels
-from membrane.training.defense import Defense, Finished, Trained
+from membrane.training.defense import Defense, Finished, Stage, Trained
 from membrane.training.recipe import Recipe
 
 
@@ -42,6 +42,12 @@ class PPTP(Defense):
     name: ClassVar[str] = "pptp"
     source: ClassVar[str] = "Fang and Kim 2026, arXiv:2602.02296 (principle); mechanism ours"
     strength: ClassVar[str | None] = "max_accuracy_drop"
+    acts_on: ClassVar[Stage] = "release"
+    extra_data: ClassVar[str] = "holdout: 500 non-members or more, to choose on"
+    does_not_stop: ClassVar[str] = (
+        "whoever holds the trail or two releases of one training: both give the final weights"
+    )
+    notes: ClassVar[str] = "only the abstract of the paper was public to us; on `base` it acts on top of any training"
 
     max_accuracy_drop: float = 0.0
     max_candidates: int = 40
@@ -109,6 +115,9 @@ class FrozenPlan(Defense):
     name: ClassVar[str] = "frozen_plan"
     source: ClassVar[str] = PPTP.source
     strength: ClassVar[str | None] = None
+    acts_on: ClassVar[Stage] = "release"
+    does_not_stop: ClassVar[str] = PPTP.does_not_stop
+    notes: ClassVar[str] = "the plan must come from a pilot or from public data; chosen on these members, it leaks"
 
     plan: Plan = field(default_factory=Plan)
     base: Defense = field(default_factory=Defense)
@@ -153,6 +162,9 @@ class RegionWindow(Defense):
     name: ClassVar[str] = "region_window"
     source: ClassVar[str] = "control; see Hase et al. 2023, arXiv:2301.04213, on localization and editing"
     strength: ClassVar[str | None] = "last"
+    acts_on: ClassVar[Stage] = "release"
+    does_not_stop: ClassVar[str] = PPTP.does_not_stop
+    notes: ClassVar[str] = "a control for claims about where risk lies, not a defense to ship"
 
     regions: tuple[str, ...] = ()
     first: int = 2

@@ -28,7 +28,7 @@ from membrane.models import logits_of
 from membrane.pptp.plan import Plan
 from membrane.regions import copy_state, partition
 from membrane.regions.edit import State
-from membrane.training.defense import Defense, Finished, Trained
+from membrane.training.defense import Defense, Finished, Stage, Trained
 from membrane.training.loop import fit
 from membrane.training.recipe import Recipe
 
@@ -68,6 +68,9 @@ class OutOfFoldRefit(Defense):
     name: ClassVar[str] = "out_of_fold_refit"
     source: ClassVar[str] = "Tang et al. 2022, arXiv:2110.08324 (SELENA), restricted to regions; mechanism ours"
     strength: ClassVar[str | None] = "epochs"
+    acts_on: ClassVar[Stage] = "release"
+    does_not_stop: ClassVar[str] = "near duplicates in different folds, as in SELENA; what is not forked saw every one"
+    notes: ClassVar[str] = "one fork per member (SELENA: several), from an early window (SELENA: from scratch)"
 
     forked: tuple[str, ...] = ()
     first: int = 2

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,29 @@ from membrane.regions.trail import Trail
 
 if TYPE_CHECKING:
     from membrane.training.recipe import Recipe
+
+Stage = Literal["training", "release", "both"]  # release: whatever is done to a trained model
+
+
+@dataclass(frozen=True)
+class Start:
+    """What one training begins with, for defenses that need more of it than batches.
+
+    Args:
+        model: On its device, with its first weights.
+        members: The training set.
+        holdout: Non-members set aside; None if there are none.
+        recipe: As trained, what the defense makes of it included.
+        seed: Of this training; name your own streams under it.
+        device: Where training happens.
+    """
+
+    model: nn.Module
+    members: Examples
+    holdout: Examples | None
+    recipe: Recipe
+    seed: int
+    device: torch.device
 
 
 @dataclass(frozen=True)
@@ -73,6 +96,12 @@ class Defense:
     name: ClassVar[str] = "undefended"
     source: ClassVar[str] = "empirical risk minimization; the baseline"
     strength: ClassVar[str | None] = None  # the setting that makes it stronger, if it has one
+    # Facts that every defense states about itself; `membrane list defenses` shows them.
+    acts_on: ClassVar[Stage] = "training"
+    extra_data: ClassVar[str] = "none"  # besides the members
+    trains_on_holdout: ClassVar[bool] = False  # if so, the holdout decides the weights: it is in the training key
+    does_not_stop: ClassVar[str] = "anything: it is the baseline"  # what is known
+    notes: ClassVar[str] = ""  # which one this is, where the source has several or we differ from it
 
     def adapt(self, recipe: Recipe) -> Recipe:
         """Recipe to train with, such as one with fewer epochs."""
@@ -81,6 +110,15 @@ class Defense:
     def mistakes(self, recipe: Recipe, n_members: int, n_holdout: int) -> list[str]:
         """What would stop this defense after training, one sentence each, known before it."""
         return []
+
+    def prepared(self, start: Start) -> Defense:
+        """The defense for this one training: itself, or one that holds what lives as long as it does.
+
+        That may be another network, the holdout, or soft labels that other models gave the members; these
+        are trained here, with ``fit``. Called before ``wrap``; from there to ``end_epoch`` the returned one's
+        hooks are used.
+        """
+        return self
 
     def wrap(
         self, model: nn.Module, optimizer: torch.optim.Optimizer, loader: Loader

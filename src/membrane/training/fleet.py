@@ -217,6 +217,7 @@ def _under(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.
 
 def training_key(recipe: Recipe, task: Task, seed: int, row: int) -> str:
     """Key of a trained model: equal exactly when training it again would give the same bits."""
+    holdout = task.holdout if recipe.defense.trained_as().trains_on_holdout else None
     return fingerprint(
         {
             "recipe": recipe.training_settings(),
@@ -224,6 +225,7 @@ def training_key(recipe: Recipe, task: Task, seed: int, row: int) -> str:
             "seed": seed,
             "row": row,
             "version": TRAINING_VERSION,
+            **({} if holdout is None else {"holdout": holdout.checksum()}),
             **_environment(),
         }
     )

@@ -15,7 +15,7 @@ from membrane.data.loader import Loader, as_inputs
 from membrane.models import start_from
 from membrane.regions.edit import State, load_state
 from membrane.regions.trail import Trail
-from membrane.training.defense import Trained
+from membrane.training.defense import Start, Trained
 from membrane.training.divergence import Watch
 from membrane.training.memory import training_memory
 from membrane.training.part import TrainedPart
@@ -80,6 +80,7 @@ def _fit(
     )
     part.follow(optimizer)
     loader = Loader(members, recipe.batch_size, recipe.augment, device)
+    defense = defense.prepared(Start(model, members, holdout, recipe, seed, device))
     trained, optimizer, loader = defense.wrap(model, optimizer, loader)
     forward = torch.compile(trained, dynamic=False) if recipe.compile else trained
     trail = Trail(model, recipe.keep, optimizer=optimizer)
