@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from scipy.special import log_softmax, logsumexp, xlog1py
 
+from membrane.attacks import Lineup
 from membrane.core.values import Bools, Ints, Observation, Signals
 from membrane.data.membership import complementary_pairs, without_pair
 
@@ -46,6 +47,11 @@ class Bank:
     signals: Signals
     population: Signals
     labels: Ints
+
+    @property
+    def lineup(self) -> Lineup:
+        """All models, each to play target once."""
+        return Lineup(self.signals, self.members, self.labels, self.population)
 
     def observe(self, target: int, rows: Ints | None = None) -> Observation:
         """What the attacker of model ``target`` sees; ``rows`` are the reference models, the target's pair left out."""
@@ -86,6 +92,31 @@ def draw_bank(
 
     population = bank_signals(strangers, np.zeros((n_models, len(strangers)), dtype=bool))
     return Bank(frozen(members), bank_signals(labels, members), population, frozen(labels))
+
+
+@functools.cache
+def contrary_bank() -> Bank:
+    """Logits near 100 or -100 that agree to the fifth digit, and one model that says the contrary on every other.
+
+    Of each such example the sums over all models are nearly those of that one model alone.
+    """
+    n_models, n = 8, 64
+    rng = np.random.default_rng(13)
+    bank = draw_bank(13, 0.0, n_models, n)
+    logit = np.where(np.arange(n) % 4 < 2, 100.0, -100.0) + rng.normal(scale=1e-5, size=(n_models, n))
+    odd = np.arange(1, n, 2)
+    logit[rng.integers(n_models, size=len(odd)), odd] *= -1
+    stranger = rng.normal(scale=3.0, size=(n_models, 120))
+    stranger[rng.integers(n_models, size=120), np.arange(120)] += 60
+
+    def signals(logits: Array) -> Signals:
+        logits = logits[..., None].astype(np.float32)
+        loss = np.logaddexp(0, -logits)
+        entropy = np.logaddexp(0, -np.abs(logits))
+        right = (logits > 0).astype(np.float32)
+        return Signals(loss, logits, logits, entropy, loss, right).map(frozen)
+
+    return Bank(bank.members, signals(logit), signals(stranger), bank.labels)
 
 
 def frozen(values: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:

@@ -55,6 +55,11 @@ def test_equals_slow_formula(row: Row) -> None:
 
 
 @rows
+def test_says_the_same_of_all_targets_at_once(row: Row) -> None:
+    questions.says_the_same_of_all_targets_at_once(row.attack)
+
+
+@rows
 def test_follows_examples(row: Row) -> None:
     questions.follows_examples(row.attack)
 
@@ -194,7 +199,7 @@ def test_population_puts_different_targets_on_one_scale() -> None:
     ],
 )
 def test_threshold_by_hand(members: list[float], non_members: list[float], threshold: float) -> None:
-    assert best_threshold(np.array(members, float), np.array(non_members, float)) == threshold
+    assert best_threshold(np.sort(np.array(members, float)), np.sort(np.array(non_members, float))) == threshold
 
 
 def test_threshold_is_the_best_of_all_values_whatever_ties() -> None:
@@ -206,7 +211,7 @@ def test_threshold_is_the_best_of_all_values_whatever_ties() -> None:
                 value: np.mean(members >= value) - np.mean(non_members >= value)
                 for value in np.unique([*members, *non_members]).tolist()
             }
-            found = best_threshold(members.astype(float), non_members.astype(float))
+            found = best_threshold(np.sort(members.astype(float)), np.sort(non_members.astype(float)))
             assert gains[found] == pytest.approx(max(gains.values()))
 
 

@@ -6,7 +6,7 @@ A question that no fault can fail asks nothing.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,11 +19,14 @@ from membrane.attacks import (
     base,
     class_thresholds,
     entropy,
+    lineup,
     modified_entropy,
     population,
     references,
     rmia_offline,
 )
+from membrane.attacks.leave_out import LogSumsBut, MomentsBut
+from membrane.attacks.lineup import Lineup
 from membrane.attacks.on_base import OnBase
 from membrane.attacks.references import Array, Moments
 from membrane.core.errors import MembraneError
@@ -38,6 +41,8 @@ Question = Callable[[Attack], None]
 Score = Callable[[Any, Observation], Any]
 
 sound_moments, sound_share = Moments.of, rmia_offline.share_beaten
+sound_but, sound_mean_but = MomentsBut.but, LogSumsBut.mean_but
+sound_targets, sound_side = Lineup._targets, lineup._side
 sound_log_mean_exp = references.log_mean_exp
 
 
@@ -103,9 +108,9 @@ def std_with_n(self: Moments, per_example: bool, least: float) -> Array:
 
 
 def uncentred(values: Floats, chosen: Bools) -> Moments:
-    sound, marked = sound_moments(values, chosen), np.broadcast_to(chosen[..., None], values.shape)
+    marked = np.broadcast_to(chosen[..., None], values.shape)
     squares = np.where(marked, (values - values[marked].mean()) ** 2, 0).sum(axis=0)
-    return Moments(sound.count, sound.mean, squares)
+    return dataclasses.replace(sound_moments(values, chosen), squares=squares)
 
 
 def std_of_in_models(sound: Score, attack: Attack, seen: Observation) -> Array:
@@ -128,8 +133,8 @@ def strictly_beaten(log_x: Array, log_z: Array, gamma: float) -> Array:
     return sound_share(np.nextafter(log_x, -np.inf), log_z, gamma)
 
 
-def not_converted(self: Attack, loss: Floats, out: Bools) -> Array:
-    return references.log_mean_exp(-loss, out)
+def not_converted(self: Attack, log_p_out: Array) -> Array:
+    return log_p_out
 
 
 def mean_of_log_odds(sound: Score, attack: Attack, seen: Observation) -> Array:
@@ -188,6 +193,57 @@ def out_models_only(sound: Score, attack: Attack, seen: Observation) -> Array:
     return sound(attack, dataclasses.replace(seen, reference=dataclasses.replace(seen.reference, loss=loss)))
 
 
+def n_of_all(self: MomentsBut, model: int, value: Array) -> Moments:
+    left = sound_but(self, model, value)
+    return dataclasses.replace(left, count=left.count + 1)
+
+
+def nobody_left_out(self: MomentsBut, model: int, value: Array) -> Moments:
+    return sound_but(self, -1, self.pivot + self.offset)
+
+
+def mean_of_all(self: MomentsBut, model: int, value: Array) -> Moments:
+    return dataclasses.replace(sound_but(self, model, value), pivot=self.pivot, offset=self.offset)
+
+
+def as_if_nobody_stood_out(self: MomentsBut, model: int, value: Array) -> Moments:
+    return sound_but(dataclasses.replace(self, farthest=np.full_like(self.farthest, -1)), model, value)
+
+
+def difference_of_sums(self: LogSumsBut, model: int, value: Array, each: int = 1) -> Array:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        left = np.exp(self.total) - np.exp(value)
+        return np.log(np.where(left > 0, left, np.nan)) - np.log(each * (self.n - 1))
+
+
+def other_pair_left_out(self: MomentsBut, model: int, value: Array) -> Moments:
+    return sound_but(self, model ^ 1, value)
+
+
+def one_too_many(self: LogSumsBut, model: int, value: Array, each: int = 1) -> Array:
+    return sound_mean_but(self, model, value) - np.log(each * self.n / (self.n - 1))
+
+
+def with_the_partner(self: Lineup, values: Floats, sides: tuple[str, ...]) -> Iterator[tuple[int, Array, list[Array]]]:
+    """Only the target is left out, of whichever side it is on."""
+    for target, (pair, value, said) in enumerate(sound_targets(self, values, sides)):
+        is_in = self.membership[target, :, None]
+        own = [is_in if side == "in" else ~is_in for side in sides]
+        yield pair, value, [np.where(mine, one, 0.0) for mine, one in zip(own, said, strict=True)]
+
+
+def other_side(side: str, is_first: Bools, first: Array, second: Array) -> Array:
+    return sound_side(side, ~is_first, first, second)
+
+
+def all_at_once_faults(name: str | Attack, owner: Any, **broken: Any) -> list[Fault]:  # noqa: ANN401
+    """Faults of the fast way that the comparison with the slow one must see."""
+    question = questions.says_the_same_of_all_targets_at_once
+    attack = name if isinstance(name, Attack) else formula(name)[0]
+    return [Fault(f"all at once, {one.__name__}", attack, patched(owner, at, one), question)
+            for at, ones in broken.items() for one in ones]  # fmt: skip
+
+
 def lira_faults(name: str) -> list[Fault]:
     (attack, question), (single, of_single) = formula(name), formula(name, variance="per_example")
     return [
@@ -221,6 +277,17 @@ FAULTS = [
         for name in ("reference", "lira", "lira_offline", "rmia_offline", "base_offline", "calibration",
                      "class_thresholds")
     ),
+    *(fault for name in ("lira", "lira_offline") for fault in all_at_once_faults(
+        name, MomentsBut, but=[n_of_all, nobody_left_out, mean_of_all, other_pair_left_out])),
+    *(fault for name in ("lira", "lira_offline") for fault in all_at_once_faults(
+        row_of(name, variance="per_example").attack, MomentsBut, but=[as_if_nobody_stood_out])),
+    *all_at_once_faults("midpoint", MomentsBut, but=[nobody_left_out, mean_of_all, other_pair_left_out]),
+    *(fault for name in ("rmia", "rmia_offline", "base", "base_offline") for fault in all_at_once_faults(
+        name, LogSumsBut, mean_but=[difference_of_sums, one_too_many])),
+    *(fault for name in ("lira", "lira_offline", "midpoint", "rmia", "rmia_offline", "base_offline")
+      for fault in all_at_once_faults(name, Lineup, _targets=[with_the_partner])),
+    *(fault for name in ("lira", "lira_offline", "rmia_offline", "base_offline")
+      for fault in all_at_once_faults(name, lineup, _side=[other_side])),
     *lira_faults("lira"),
     *lira_faults("lira_offline"),
     Fault("IN's variance for OUT", row_of("lira").attack, scoring("lira", std_of_in_models), formula("lira")[1]),
@@ -231,7 +298,7 @@ FAULTS = [
                gamma=2.0, a=1.0),
     rmia_fault("gamma upside down", "share_beaten", lambda x, z, gamma: sound_share(x, z, 1 / gamma), gamma=2.0, a=1.0),
     Fault("P(z) not converted", row_of("rmia").attack,
-          patched(rmia_offline.OfflineRMIA, "log_p_from_out", not_converted), formula("rmia")[1]),
+          patched(rmia_offline.OfflineRMIA, "from_out", not_converted), formula("rmia")[1]),
     fault("mean of log-odds", "confidence", scoring("confidence", mean_of_log_odds)),
     Fault("as a probability", row_of("confidence").attack, scoring("confidence", probability),
           questions.tells_the_surest_apart),

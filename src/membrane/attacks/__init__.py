@@ -12,6 +12,7 @@ from membrane.attacks.class_thresholds import ClassThresholds
 from membrane.attacks.confidence import Confidence
 from membrane.attacks.correctness import Correctness
 from membrane.attacks.entropy import Entropy
+from membrane.attacks.lineup import Lineup
 from membrane.attacks.lira import LiRA
 from membrane.attacks.lira_offline import OfflineLiRA
 from membrane.attacks.loss import LossThreshold
@@ -59,6 +60,7 @@ __all__ = [
     "Correctness",
     "Entropy",
     "LiRA",
+    "Lineup",
     "LossThreshold",
     "Midpoint",
     "ModifiedEntropy",

@@ -8,6 +8,8 @@ from typing import ClassVar, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from membrane.attacks.lineup import Lineup
+from membrane.attacks.references import blocks
 from membrane.core.errors import DataError, ModelError, NotEnoughDataError, raise_all
 from membrane.core.values import Ints, Observation
 
@@ -51,10 +53,26 @@ class Attack:
     min_in_models: ClassVar[int] = 0
     min_out_models: ClassVar[int] = 0
     min_population: ClassVar[int] = 0
+    examples_apart: ClassVar[bool] = False  # whether the score of an example depends on no other example audited
+    by_default: ClassVar[bool] = True  # whether an audit that names no attacks runs it
 
     def score(self, seen: Observation) -> Scores:
         """(N,) scores, higher = more likely a member; ``seen`` has passed the checks."""
         raise NotImplementedError
+
+    def score_all(self, lineup: Lineup) -> Scores:
+        """(R, N) what ``score`` says of each model of the line-up as target; it has passed the checks.
+
+        This one calls ``score`` for each, on blocks of examples where their scores do not depend on each other. An
+        attack may override it with something faster; the tests ask every attack whether both say the same.
+        """
+        compares = bool(self.min_in_models or self.min_out_models)
+        scores = np.empty(lineup.membership.shape)
+        values = getattr(lineup.pool, self.signals[0]) if self.signals else lineup.pool.loss
+        for block in blocks(values) if compares and self.examples_apart else (slice(None),):
+            for target in range(lineup.n_models):
+                scores[target, block] = self.score(lineup.observe(target, self.signals, block, compares))
+        return scores
 
     def missing(self, n_in: int, n_out: int, n_population: int) -> list[str]:
         """What the attack would lack, one sentence each; empty if it can run.
@@ -88,14 +106,38 @@ class Attack:
             ModelError: If the attack itself returns something else than N finite numbers.
         """
         self._check(seen)
-        scores = np.asarray(self._scores(seen, access), dtype=np.float64)
-        n = len(seen.labels)
-        if scores.shape != (n,):
-            raise ModelError(f"attack {self.name!r} must return {n} scores; got shape {scores.shape}.")
-        if not np.isfinite(scores).all():
-            bad = np.count_nonzero(~np.isfinite(scores))
-            raise ModelError(f"attack {self.name!r} returned NaN or infinity for {bad} of {n} examples.")
-        return scores
+        return self._checked(self._scores(seen, access), seen.labels.shape)
+
+    def against_all(self, lineup: Lineup) -> Scores:
+        """Checked scores (R, N) float64, every model of the line-up playing target once.
+
+        Raises:
+            NotEnoughDataError: If references or population are too few.
+            DataError: If a signal that the attack reads is not finite, or the attack is active and needs access.
+            ModelError: If the attack returns something else than R x N finite numbers.
+        """
+        n_each = lineup.n_references
+        raise_all(self.missing(n_each, n_each, lineup.population.shape[1]), NotEnoughDataError)
+        raise_all(
+            (
+                f"attack {self.name!r} reads {kind!r}, and on the {place} the models gave NaN or infinity."
+                for kind in self.signals
+                for place in ("pool", "population")
+                if not lineup.is_finite(place, kind)
+            ),
+            DataError,
+        )
+        return self._checked(self.score_all(lineup), lineup.membership.shape)
+
+    def _checked(self, scores: npt.ArrayLike, shape: tuple[int, ...]) -> Scores:
+        checked = np.asarray(scores, dtype=np.float64)
+        wanted = " x ".join(map(str, shape))
+        if checked.shape != shape:
+            raise ModelError(f"attack {self.name!r} must return {wanted} scores; got shape {checked.shape}.")
+        if not np.isfinite(checked).all():
+            bad = np.count_nonzero(~np.isfinite(checked))
+            raise ModelError(f"attack {self.name!r} returned NaN or infinity for {bad} of {wanted} examples.")
+        return checked
 
     def _scores(self, seen: Observation, access: Access | None) -> Scores:
         return self.score(seen)
@@ -122,6 +164,9 @@ class ActiveAttack(Attack):
     def score_with(self, seen: Observation, access: Access) -> Scores:
         """(N,) scores, higher = more likely a member."""
         raise NotImplementedError
+
+    def score(self, seen: Observation) -> Scores:
+        return self._scores(seen, None)
 
     def _scores(self, seen: Observation, access: Access | None) -> Scores:
         if access is None:

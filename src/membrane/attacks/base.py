@@ -15,6 +15,7 @@ from typing import ClassVar
 import numpy as np
 
 from membrane.attacks.attack import Attack, Scores, over_queries
+from membrane.attacks.lineup import Lineup
 from membrane.attacks.references import log_mean_exp
 from membrane.core.values import Observation
 
@@ -32,3 +33,6 @@ class BASE(Attack):
     def score(self, seen: Observation) -> Scores:
         everyone = np.ones_like(seen.in_reference)
         return over_queries(-seen.target.loss - log_mean_exp(-seen.reference.loss, everyone))
+
+    def score_all(self, lineup: Lineup) -> Scores:
+        return np.stack([over_queries(-loss - log_p) for loss, log_p in lineup.log_means_of_all("pool", "loss")])

@@ -11,7 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from membrane.attacks.attack import Attack, Scores, over_queries
+from membrane.attacks.lineup import Lineup
 from membrane.attacks.references import log_mean_exp
 from membrane.core.errors import SettingError
 from membrane.core.values import Observation
@@ -42,3 +45,7 @@ class OfflineBASE(Attack):
     def score(self, seen: Observation) -> Scores:
         out = log_mean_exp(-seen.reference.loss, ~seen.in_reference)
         return over_queries(-seen.target.loss - self.scale * out)
+
+    def score_all(self, lineup: Lineup) -> Scores:
+        targets = lineup.log_means("loss", "out")
+        return np.stack([over_queries(-loss - self.scale * out) for loss, (out,) in targets])

@@ -15,6 +15,7 @@ from typing import ClassVar
 import numpy as np
 
 from membrane.attacks.attack import Attack, Scores
+from membrane.attacks.lineup import Lineup
 from membrane.attacks.loss import LossThreshold
 from membrane.attacks.on_base import OnBase
 from membrane.core.values import Observation
@@ -42,3 +43,11 @@ class Calibration(OnBase):
         for scores, is_member in zip(self.of_references(seen), seen.in_reference, strict=True):
             total += np.where(is_member, 0.0, scores)
         return self.base.score(seen) - total / seen.n_out
+
+    def score_all(self, lineup: Lineup) -> Scores:
+        scores = self.base.score_all(lineup)
+        centre = scores.mean(axis=0)  # what all models find easy or hard would cancel
+        shifted = np.where(lineup.membership, 0.0, scores - centre)  # of a pair, one is left
+        left_out = (shifted[::2] + shifted[1::2]).repeat(2, axis=0)
+        expected: Scores = centre + (shifted.sum(axis=0) - left_out) / lineup.n_references
+        return scores - expected

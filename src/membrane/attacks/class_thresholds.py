@@ -16,6 +16,7 @@ from typing import ClassVar
 import numpy as np
 
 from membrane.attacks.attack import Attack, Scores
+from membrane.attacks.lineup import Lineup
 from membrane.attacks.modified_entropy import ModifiedEntropy
 from membrane.attacks.on_base import OnBase
 from membrane.attacks.references import Array
@@ -47,18 +48,33 @@ class ClassThresholds(OnBase):
         for label in np.unique(seen.labels):
             in_class = seen.labels == label
             trials, is_member = known[:, in_class], seen.in_reference[:, in_class]
-            scores[in_class] -= best_threshold(trials[is_member], trials[~is_member])
+            scores[in_class] -= best_threshold(np.sort(trials[is_member]), np.sort(trials[~is_member]))
         return scores
+
+    def score_all(self, lineup: Lineup) -> Scores:
+        scores = self.base.score_all(lineup)
+        above = np.empty_like(scores)
+        for label in np.unique(lineup.labels):
+            in_class = lineup.labels == label
+            # Sorted once; what is left without a pair is still in order.
+            trials, is_member = scores[:, in_class], lineup.membership[:, in_class].ravel()
+            order = np.argsort(trials, axis=None)
+            rising, member = trials.ravel()[order], is_member[order]
+            pair_of = order // (2 * trials.shape[1])
+            for pair in range(lineup.n_models // 2):
+                known = pair_of != pair
+                threshold = best_threshold(rising[known & member], rising[known & ~member])
+                above[2 * pair : 2 * pair + 2, in_class] = trials[2 * pair : 2 * pair + 2] - threshold
+        return above
 
 
 def best_threshold(members: Array, non_members: Array) -> float:
     """Score from which on to accuse, for the largest balanced accuracy; the highest of several that are equally good.
 
     Args:
-        members: (n,) scores, one or more; the answer is one of them.
-        non_members: (m,) scores, one or more.
+        members: (n,) scores, one or more, rising; the answer is one of them.
+        non_members: (m,) scores, one or more, rising.
     """
-    members, non_members = np.sort(members), np.sort(non_members)
     caught = np.arange(len(members), 0, -1)
     accused = len(non_members) - np.searchsorted(non_members, members, side="left")
     # TPR - FPR times both sizes: whole numbers, so that equally good is exactly equal.

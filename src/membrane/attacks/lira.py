@@ -15,9 +15,10 @@ from typing import ClassVar, get_args
 import numpy as np
 
 from membrane.attacks.attack import Attack, Scores, over_queries
+from membrane.attacks.lineup import Lineup
 from membrane.attacks.references import Array, Moments, Variance, is_per_example
 from membrane.core.errors import SettingError, raise_all
-from membrane.core.values import Observation
+from membrane.core.values import Floats, Observation
 
 
 def check_spread(variance: str, min_std: float) -> None:
@@ -34,9 +35,9 @@ def check_spread(variance: str, min_std: float) -> None:
     raise_all(mistakes, SettingError)
 
 
-def log_density(value: Array, mean: Array, std: Array) -> Array:
-    """Log of the Gaussian density, without the constant that cancels in a ratio."""
-    density: Array = -np.log(std) - ((value - mean) / std) ** 2 / 2
+def log_density(deviation: Array, std: Array) -> Array:
+    """Log of the Gaussian density at a distance from the mean, without the constant that cancels in a ratio."""
+    density: Array = -np.log(std) - (deviation / std) ** 2 / 2
     return density
 
 
@@ -66,10 +67,16 @@ class LiRA(Attack):
         check_spread(self.variance, self.min_std)
 
     def score(self, seen: Observation) -> Scores:
-        logit = seen.target.rescaled_logit.astype(np.float64)
-        groups = [
+        inside, outside = (
             Moments.of(seen.reference.rescaled_logit, chosen) for chosen in (seen.in_reference, ~seen.in_reference)
-        ]
+        )
+        return self._ratio(seen.target.rescaled_logit, inside, outside)
+
+    def score_all(self, lineup: Lineup) -> Scores:
+        targets = lineup.moments("rescaled_logit", "in", "out")
+        return np.stack([self._ratio(logit, *groups) for logit, groups in targets])
+
+    def _ratio(self, logit: Floats, *groups: Moments) -> Scores:
         per_example = is_per_example(self.variance, *groups)
-        member, non_member = (log_density(logit, one.mean, one.std(per_example, self.min_std)) for one in groups)
-        return over_queries(member - non_member)
+        inside, outside = (log_density(one.deviation(logit), one.std(per_example, self.min_std)) for one in groups)
+        return over_queries(inside - outside)

@@ -14,9 +14,10 @@ from typing import ClassVar
 import numpy as np
 
 from membrane.attacks.attack import Attack, Scores, over_queries
+from membrane.attacks.lineup import Lineup
 from membrane.attacks.lira import check_spread
 from membrane.attacks.references import Moments, Variance, is_per_example
-from membrane.core.values import Observation
+from membrane.core.values import Floats, Observation
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,13 @@ class OfflineLiRA(Attack):
         check_spread(self.variance, self.min_std)
 
     def score(self, seen: Observation) -> Scores:
-        logit = seen.target.rescaled_logit.astype(np.float64)
-        out = Moments.of(seen.reference.rescaled_logit, ~seen.in_reference)
-        std = out.std(is_per_example(self.variance, out), self.min_std)
-        return over_queries((logit - out.mean) / std)
+        outside = Moments.of(seen.reference.rescaled_logit, ~seen.in_reference)
+        return self._distance(seen.target.rescaled_logit, outside)
+
+    def score_all(self, lineup: Lineup) -> Scores:
+        targets = lineup.moments("rescaled_logit", "out")
+        return np.stack([self._distance(logit, outside) for logit, (outside,) in targets])
+
+    def _distance(self, logit: Floats, outside: Moments) -> Scores:
+        std = outside.std(is_per_example(self.variance, outside), self.min_std)
+        return over_queries(outside.deviation(logit) / std)

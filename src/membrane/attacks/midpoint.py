@@ -10,9 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from membrane.attacks.attack import Attack, Scores, over_queries
+from membrane.attacks.lineup import Lineup
 from membrane.attacks.references import Moments
-from membrane.core.values import Observation
+from membrane.core.values import Floats, Observation
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,16 @@ class Midpoint(Attack):
     min_out_models: ClassVar[int] = 1
 
     def score(self, seen: Observation) -> Scores:
-        logit = seen.reference.rescaled_logit
-        mean_in = Moments.of(logit, seen.in_reference).mean
-        mean_out = Moments.of(logit, ~seen.in_reference).mean
-        return over_queries(seen.target.rescaled_logit - (mean_in + mean_out) / 2)
+        logit = seen.target.rescaled_logit
+        inside, outside = (
+            Moments.of(seen.reference.rescaled_logit, chosen) for chosen in (seen.in_reference, ~seen.in_reference)
+        )
+        return _distance(logit, inside, outside)
+
+    def score_all(self, lineup: Lineup) -> Scores:
+        targets = lineup.moments("rescaled_logit", "in", "out")
+        return np.stack([_distance(logit, *groups) for logit, groups in targets])
+
+
+def _distance(logit: Floats, inside: Moments, outside: Moments) -> Scores:
+    return over_queries((inside.deviation(logit) + outside.deviation(logit)) / 2)

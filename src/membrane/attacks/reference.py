@@ -41,6 +41,7 @@ class AttackR(Attack):
     source: ClassVar[str] = "Ye et al. 2022, arXiv:2111.09679 (Attack-R)"
     signals: ClassVar[tuple[str, ...]] = ("rescaled_logit",)  # rises with p_y, and does not round to 1
     min_out_models: ClassVar[int] = 1
+    examples_apart: ClassVar[bool] = True
 
     smoothing: Smoothing = "linear"
 

@@ -1,12 +1,13 @@
 """Statistics over the reference models of each example, without ever copying the bank.
 
-Every function walks over the models one by one: float64 results from float32 signals, in the memory of a few
+Every function walks over blocks of examples: float64 results from float32 signals, in the memory of one block and a few
 (N, Q) arrays whatever R is.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,31 +22,62 @@ Variance = Literal["auto", "pooled", "per_example"]
 MANY_MODELS = 32  # on a side; below it one variance for all examples is the better estimate
 
 
+BLOCK = 1 << 18  # numbers of a block: 2 MiB once they are float64, so that it stays in a core's cache
+
+
+def blocks(values: Floats) -> Iterator[slice]:
+    """Slices of the examples of ``values`` (R, N, Q), of about ``BLOCK`` numbers each."""
+    n_models, n, n_queries = values.shape
+    step = max(1, BLOCK // max(1, n_models * n_queries))
+    return (slice(start, min(start + step, n)) for start in range(0, n, step))
+
+
+def read_blocks(values: Floats) -> Iterator[tuple[slice, Array]]:
+    """The same slices with what is there: (R, B, Q), float64, the caller's to overwrite."""
+    for where in blocks(values):
+        yield where, values[:, where].astype(np.float64)
+
+
 @dataclass(frozen=True)
 class Moments:
     """What one group of reference models (IN or OUT) says about each example.
 
+    The mean is kept in two parts, so that a distance from it is exact to rounding even where all models agree to the
+    sixth digit.
+
     Args:
         count: (N, 1), models in the group.
-        mean: (N, Q).
-        squares: (N, Q), sum of squared deviations from that mean.
+        pivot: (N, Q), about the mean.
+        offset: (N, Q), the mean less the pivot.
+        squares: (N, Q), sum of squared deviations from the mean.
     """
 
     count: Array
-    mean: Array
+    pivot: Array
+    offset: Array
     squares: Array
 
     @staticmethod
     def of(values: Floats, chosen: Bools) -> Moments:
         """Moments of ``values`` (R, N, Q) over the models that ``chosen`` (R, N) marks; one or more per example."""
         count = np.count_nonzero(chosen, axis=0).astype(np.float64)[:, None]
-        mean, squares = np.zeros(values.shape[1:]), np.zeros(values.shape[1:])
-        for row, marked in zip(values, chosen, strict=True):
-            mean += np.where(marked[:, None], row, 0.0)
-        mean /= count
-        for row, marked in zip(values, chosen, strict=True):  # a second pass: differences of sums would cancel
-            squares += np.where(marked[:, None], row - mean, 0.0) ** 2
-        return Moments(count, mean, squares)
+        pivot, offset, squares = (np.empty(values.shape[1:]) for _ in range(3))
+        # Three passes over each block: differences of sums would cancel.
+        for where, block in read_blocks(values):
+            marked = chosen[:, where, None]
+            pivot[where] = np.sum(block, axis=0, where=marked) / count[where]
+            block -= pivot[where]
+            block *= marked
+            offset[where] = block.sum(axis=0) / count[where]
+            block -= offset[where]
+            block *= marked
+            squares[where] = np.einsum("rnq,rnq->nq", block, block)
+        return Moments(count, pivot, offset, squares)
+
+    def deviation(self, value: Floats) -> Array:
+        """(N, Q), how far ``value`` (N, Q) is above the mean."""
+        above: Array = value - self.pivot - self.offset
+        return above
 
     def std(self, per_example: bool, least: float) -> Array:
         """Standard deviation with n - 1 degrees of freedom, at least ``least``.
@@ -56,10 +88,13 @@ class Moments:
         """
         if per_example:
             return np.maximum(np.sqrt(self.squares / (self.count - 1)), least)
-        # fsum rounds once, so the order of the examples changes nothing, not even the last bit.
-        squares = np.array([math.fsum(query.tolist()) for query in self.squares.T])
-        pooled: Array = np.maximum(np.sqrt(squares / (self.count - 1).sum()), least)
+        pooled: Array = np.maximum(np.sqrt(self.total_squares() / (self.count - 1).sum()), least)
         return pooled[None]
+
+    def total_squares(self) -> Array:
+        """(Q,), over all examples."""
+        # fsum rounds once, so the order of the examples changes nothing, not even the last bit.
+        return np.array([math.fsum(query.tolist()) for query in self.squares.T])
 
 
 def is_per_example(variance: Variance, *groups: Moments) -> bool:
@@ -76,11 +111,11 @@ def log_mean_exp(values: Floats, chosen: Bools) -> Array:
         values: (R, N, Q), log-probabilities.
         chosen: (R, N), one model or more per example.
     """
-    peak = np.full(values.shape[1:], -np.inf)
-    for row, marked in zip(values, chosen, strict=True):
-        np.maximum(peak, np.where(marked[:, None], row, -np.inf), out=peak)
-    total = np.zeros_like(peak)
-    for row, marked in zip(values, chosen, strict=True):
-        total += np.exp(np.where(marked[:, None], row - peak, -np.inf))
-    mean: Array = peak + np.log(total / np.count_nonzero(chosen, axis=0)[:, None])
+    mean = np.empty(values.shape[1:])
+    for where, block in read_blocks(values):
+        marked = chosen[:, where, None]
+        block[~np.broadcast_to(marked, block.shape)] = -np.inf
+        peak = block.max(axis=0)
+        block -= peak
+        mean[where] = peak + np.log(np.exp(block, out=block).sum(axis=0) / np.count_nonzero(marked, axis=0))
     return mean

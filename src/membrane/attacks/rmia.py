@@ -14,9 +14,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from membrane.attacks.references import Array, log_mean_exp
+from membrane.attacks.lineup import Side
+from membrane.attacks.references import Array
 from membrane.attacks.rmia_offline import OfflineRMIA
-from membrane.core.values import Observation
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,8 @@ class RMIA(OfflineRMIA):
     name: ClassVar[str] = "rmia"
     source: ClassVar[str] = "Zarifzadeh et al. 2024, arXiv:2312.03262 (online)"
     min_in_models: ClassVar[int] = 1
+    sides: ClassVar[tuple[Side, ...]] = ("in", "out")
 
-    def log_p(self, seen: Observation) -> Array:
-        log_in = log_mean_exp(-seen.reference.loss, seen.in_reference)
-        log_out = log_mean_exp(-seen.reference.loss, ~seen.in_reference)
-        both: Array = np.logaddexp(log_in, log_out) - math.log(2)
+    def log_p(self, *log_means: Array) -> Array:
+        both: Array = np.logaddexp(*log_means) - math.log(2)
         return both

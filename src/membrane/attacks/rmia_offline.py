@@ -17,9 +17,10 @@ from typing import ClassVar
 import numpy as np
 
 from membrane.attacks.attack import Attack, Scores, over_queries
+from membrane.attacks.lineup import Lineup, Side
 from membrane.attacks.references import Array, log_mean_exp
 from membrane.core.errors import SettingError, raise_all
-from membrane.core.values import Bools, Floats, Observation
+from membrane.core.values import Observation
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class OfflineRMIA(Attack):
     signals: ClassVar[tuple[str, ...]] = ("loss",)
     min_out_models: ClassVar[int] = 1
     min_population: ClassVar[int] = 100  # steps of one percent
+    sides: ClassVar[tuple[Side, ...]] = ("out",)  # references that P(x) comes from
 
     gamma: float = 1.0
     a: float = 0.3
@@ -57,19 +59,36 @@ class OfflineRMIA(Attack):
 
     def score(self, seen: Observation) -> Scores:
         nobody_in = np.ones(seen.population_reference.shape[:2], dtype=bool)
-        log_p_z = self.log_p_from_out(seen.population_reference.loss, nobody_in)
-        log_x = over_queries(-seen.target.loss - self.log_p(seen))
-        log_z = over_queries(-seen.population.loss - log_p_z)
-        return share_beaten(log_x, log_z, self.gamma)
+        sides = (seen.in_reference if side == "in" else ~seen.in_reference for side in self.sides)
+        log_p = self.log_p(*(log_mean_exp(-seen.reference.loss, chosen) for chosen in sides))
+        log_p_z = self.from_out(log_mean_exp(-seen.population_reference.loss, nobody_in))
+        return self.judge(-seen.target.loss - log_p, -seen.population.loss - log_p_z)
 
-    def log_p(self, seen: Observation) -> Array:
-        """(N, Q), log P(x): how likely the label is for a model of which nothing is known."""
-        return self.log_p_from_out(seen.reference.loss, ~seen.in_reference)
+    def score_all(self, lineup: Lineup) -> Scores:
+        ours, others = lineup.log_means("loss", *self.sides), lineup.log_means_of_all("population", "loss")
+        return np.stack(
+            [
+                self.judge(-loss_x - self.log_p(*log_p_x), -loss_z - self.from_out(log_p_z))
+                for (loss_x, log_p_x), (loss_z, log_p_z) in zip(ours, others, strict=True)
+            ]
+        )
 
-    def log_p_from_out(self, loss: Floats, out: Bools) -> Array:
-        """(N, Q), log of the mean of P_out and a * P_out + 1 - a, from ``loss`` (R, N, Q) of the ``out`` (R, N)."""
+    def judge(self, log_x: Array, log_z: Array) -> Scores:
+        """(N,) scores from log r_x (N, Q) and log r_z (Z, Q)."""
+        return share_beaten(over_queries(log_x), over_queries(log_z), self.gamma)
+
+    def log_p(self, *log_means: Array) -> Array:
+        """(N, Q), log P(x): how likely the label is for a model of which nothing is known.
+
+        Args:
+            *log_means: (N, Q), log of its mean probability over the references on each of ``sides``.
+        """
+        return self.from_out(*log_means)
+
+    def from_out(self, log_p_out: Array) -> Array:
+        """(N, Q), log of the mean of P_out and a * P_out + 1 - a."""
         floor = math.log((1 - self.a) / 2) if self.a < 1 else -math.inf
-        both: Array = np.logaddexp(math.log((1 + self.a) / 2) + log_mean_exp(-loss, out), floor)
+        both: Array = np.logaddexp(math.log((1 + self.a) / 2) + log_p_out, floor)
         return both
 
 

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from membrane.attacks import ATTACKS, Attack
+from membrane.attacks import ATTACKS, Attack, Lineup
 from membrane.core.errors import NotEnoughDataError, SettingError, raise_all
 from membrane.core.progress import Progress, silent
 from membrane.core.values import Bools, Ints, Observation
-from membrane.data.membership import without_pair
 from membrane.training import Bank
 
 
@@ -24,29 +23,23 @@ def observe(bank: Bank, membership: Bools, labels: Ints, target: int) -> Observa
         labels: (N,), as trained.
         target: Row of the model under attack.
     """
-    references = without_pair(target, len(membership))
-    return Observation(
-        target=bank.pool.map(lambda values: values[target]),
-        reference=bank.pool.map(lambda values: values[references]),
-        in_reference=membership[references],
-        labels=labels,
-        population=bank.test.map(lambda values: values[target]),
-        population_reference=bank.test.map(lambda values: values[references]),
-    )
+    return Lineup(bank.pool, membership, labels, bank.test).observe(target)
 
 
 def score_bank(
     bank: Bank, membership: Bools, labels: Ints, attacks: list[Attack], progress: Progress = silent
 ) -> dict[str, npt.NDArray[np.float64]]:
-    """Scores (R, N) of each attack by name, every model playing target once."""
-    n_models = len(membership)
-    scores: dict[str, list[npt.NDArray[np.float64]]] = {attack.name: [] for attack in attacks}
-    for target in range(n_models):
-        seen = observe(bank, membership, labels, target)
-        for attack in attacks:
-            scores[attack.name].append(attack(seen))
-        progress("score", target + 1, n_models)
-    return {name: np.stack(rows) for name, rows in scores.items()}
+    """Scores (R, N) of each attack by name, every model playing target once.
+
+    Raises:
+        DataError: If rows 2k and 2k+1 of ``membership`` are not complements.
+    """
+    lineup = Lineup(bank.pool, membership, labels, bank.test)
+    scores = {}
+    for done, attack in enumerate(attacks, 1):
+        scores[attack.name] = attack.against_all(lineup)
+        progress("score", done, len(attacks))
+    return scores
 
 
 def references_each(n_models: int) -> int:
@@ -72,7 +65,7 @@ def choose_attacks(
     """
     if attacks is None:
         known = [ATTACKS.make(name) for name in ATTACKS]
-        return [one for one in known if not _missing(one, n_in, n_out, n_population, reveals)]
+        return [one for one in known if one.by_default and not _missing(one, n_in, n_out, n_population, reveals)]
     made = [ATTACKS.make(one) if isinstance(one, str | dict) else one for one in attacks]
     names = [attack.name for attack in made]
     if len(set(names)) != len(names) or not names:
