@@ -293,3 +293,16 @@ def test_image_models_refuse_features(model: Model) -> None:
 def test_patches_must_fill_the_image() -> None:
     with pytest.raises(ModelError, match="patch 3 does not divide images of 8x8"):
         ViT(patch=3).build(images(), torch_generator(0))
+
+
+def test_input_statistics_do_not_depend_on_what_the_memory_held() -> None:
+    """A network that was just built holds uninitialized memory."""
+    x = torch.rand(50, 3, 4, 4, generator=torch_generator(0))
+    clean, dirty = Normalization(3), Normalization(3)
+    for buffer in dirty.buffers():
+        buffer.fill_(float("nan"))
+    clean.fit(x)
+    dirty.fit(x)
+    assert torch.equal(clean.mean, dirty.mean)
+    assert torch.equal(clean.std, dirty.std)
+    torch.testing.assert_close(clean.std, x.transpose(0, 1).flatten(1).std(1, correction=0))

@@ -36,7 +36,8 @@ class Normalization(nn.Module):
     def fit(self, x: Inputs) -> None:
         """Take mean and std of inputs (N, ...); what never varies gets std 1."""
         is_image = x.dtype == torch.uint8 and x.ndim == 4
-        n, mean, variance = 0, self.mean.double(), self.std.double()
+        # From zero, not from the buffers: in a network that was just built they are uninitialized memory.
+        n, mean, variance = 0, torch.zeros_like(self.mean).double(), torch.zeros_like(self.mean).double()
         for piece in pieces(x):  # merged as in Chan et al. 1979; exact where there is one piece, or where all is equal
             scaled = (piece.double() / 255 if is_image else piece.double()).transpose(0, 1).flatten(1)
             new_variance, new_mean = torch.var_mean(scaled, 1, correction=0)
