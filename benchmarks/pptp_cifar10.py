@@ -62,6 +62,13 @@ AUGMENTED = Setting(
     wide=((16, 23),),
     trainings=(Defense(), ShortSchedule(16), ShortSchedule(12)),
     stops=(8, 14, 20),
+    refits=(
+        (
+            "PPTP refit",
+            "from epochs 10-16",
+            OutOfFoldRefit(LATE, 10, 16, folds=3, fork_epochs=8, epochs=8, lr=0.05),
+        ),
+    ),
     pilot=True,
 )
 
