@@ -43,6 +43,12 @@ class Row:
 
 NAN, INFINITE = float("nan"), float("inf")
 
+
+def outside(setting: str, *values: float) -> tuple[dict[str, float], ...]:
+    """Settings to refuse: these values, and what no setting may be."""
+    return tuple({setting: value} for value in (*values, NAN, INFINITE))
+
+
 DEFENSE_ROWS = (
     Row("undefended"),
     Row(
@@ -65,6 +71,26 @@ DEFENSE_ROWS = (
         strong={"first": 0, "last": 2},
         exact=False,
         nonsense=({"first": -1}, {"first": 4, "last": 3}, {"first": -3, "last": -1}, {"of": "batches"}),
+    ),
+    Row("label_smoothing", {"epsilon": 0.0}, {"epsilon": 0.5}, trains=True, nonsense=outside("epsilon", -0.1, 1.0)),
+    Row("confidence_penalty", {"beta": 0.0}, {"beta": 1.0}, trains=True, nonsense=outside("beta", -0.1)),
+    Row("focal_loss", {"gamma": 0.0}, {"gamma": 4.0}, trains=True, nonsense=outside("gamma", -0.1)),
+    Row("l2", {"weight_decay": 0.0}, {"weight_decay": 0.1}, trains=True, nonsense=outside("weight_decay", -0.1)),
+    Row("dropout", {"p": 0.0}, {"p": 0.8}, trains=True, nonsense=outside("p", -0.1, 1.0)),
+    Row("mixup", {"alpha": 0.0}, {"alpha": 1.0}, trains=True, nonsense=outside("alpha", -0.1)),
+    Row(
+        "cutmix",
+        {"probability": 0.0},
+        {"probability": 1.0},
+        trains=True,
+        nonsense=(*outside("probability", -0.1, 1.1), *outside("alpha", 0.0, -1.0)),
+    ),
+    Row(
+        "mixup_mmd",
+        {"alpha": 0.0, "weight": 0.0},
+        {"alpha": 0.0, "weight": 20.0},
+        trains=True,
+        nonsense=(*outside("alpha", -0.1), *outside("weight", -0.1), *outside("gap", -0.1, 1.1)),
     ),
     Row(
         "relaxloss",

@@ -1,12 +1,52 @@
-"""Defenses that act while the model trains, and the free baselines that any of them has to beat."""
+"""Defenses that act while the model trains or on what it answers, and the free baselines that any has to beat."""
 
 from membrane.core.catalogue import Catalogue
+from membrane.defenses.confidence_penalty import ConfidencePenalty
+from membrane.defenses.cutmix import CutMix
+from membrane.defenses.dropout import Dropout
 from membrane.defenses.early_stopping import EarlyStopping
+from membrane.defenses.focal import FocalLoss
+from membrane.defenses.l2 import L2
+from membrane.defenses.label_smoothing import LabelSmoothing
+from membrane.defenses.mixup import Mixup
+from membrane.defenses.mixup_mmd import MixupMMD
 from membrane.defenses.relaxloss import RelaxLoss
 from membrane.defenses.short_schedule import ShortSchedule
 from membrane.defenses.windows import WeightAveraging
 from membrane.training.defense import Defense
 
-DEFENSES: Catalogue[Defense] = Catalogue("defense", [Defense, EarlyStopping, ShortSchedule, WeightAveraging, RelaxLoss])
+DEFENSES: Catalogue[Defense] = Catalogue(
+    "defense",
+    [
+        Defense,
+        EarlyStopping,
+        ShortSchedule,
+        WeightAveraging,
+        LabelSmoothing,
+        ConfidencePenalty,
+        FocalLoss,
+        L2,
+        Dropout,
+        Mixup,
+        CutMix,
+        MixupMMD,
+        RelaxLoss,
+    ],
+)
 
-__all__ = ["DEFENSES", "Defense", "EarlyStopping", "RelaxLoss", "ShortSchedule", "WeightAveraging"]
+__all__ = [
+    "DEFENSES",
+    "L2",
+    "ConfidencePenalty",
+    "CutMix",
+    "Defense",
+    "Dropout",
+    "EarlyStopping",
+    "FocalLoss",
+    "LabelSmoothing",
+    "Mixup",
+    "MixupMMD",
+    "RelaxLoss",
+    "ShortSchedule",
+    "WeightAveraging",
+]
