@@ -19,8 +19,11 @@ from membrane.metrics.curves import (
     matched_accuracy_difference,
     matched_difference,
 )
+from membrane.metrics.epsilon import EpsilonBound, epsilon_bound
 from membrane.metrics.intervals import Interval, Rate, clopper_pearson
+from membrane.metrics.one_run import OneRunAudit, audit_one_run, guess_membership, one_run_p_value
 from membrane.metrics.roc import Roc, auc, balanced_accuracy, roc, tpr_at_fpr
+from membrane.metrics.sample_size import non_members_to_measure, non_members_to_show
 from membrane.metrics.slices import Slice, SliceSize, check_slices, class_slices, slice_sizes
 from membrane.metrics.utility import (
     ClassAccuracy,
@@ -37,7 +40,9 @@ __all__ = [
     "MIN_CLUSTERS",
     "ClassAccuracy",
     "CurvePoint",
+    "EpsilonBound",
     "Interval",
+    "OneRunAudit",
     "Rate",
     "Resamples",
     "Roc",
@@ -47,19 +52,25 @@ __all__ = [
     "accuracy_at",
     "auc",
     "auc_replicates",
+    "audit_one_run",
     "balanced_accuracy",
     "check_slices",
     "class_accuracies",
     "class_slices",
     "clopper_pearson",
+    "epsilon_bound",
     "expected_calibration_error",
     "generalization_gap",
+    "guess_membership",
     "leakage_at",
     "matched_accuracy_difference",
     "matched_difference",
     "mean_class_accuracy",
     "mean_replicates",
     "negative_log_likelihood",
+    "non_members_to_measure",
+    "non_members_to_show",
+    "one_run_p_value",
     "percentile_interval",
     "resample",
     "roc",
