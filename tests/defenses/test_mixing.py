@@ -133,7 +133,9 @@ def test_mmd_refuses_what_it_cannot_compare_with() -> None:
 
     refused(None, "there are 0. Set holdout")
     refused(HOLDOUT[:4], "there are 4. Set holdout")
-    refused(HOLDOUT[HOLDOUT.y == 0], "has none of 2 classes that members have, first b, c")
+    refused(
+        HOLDOUT.relabelled(torch.zeros(20, dtype=torch.long)), "has none of 2 classes that members have, first b, c"
+    )
     refused(HOLDOUT, "set batch_size to that at least", batch_size=4)
     recipe = recipe_with(MixupMMD())
     assert len(MixupMMD().mistakes(recipe, 60, 2)) == 1

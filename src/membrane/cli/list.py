@@ -14,6 +14,7 @@ from membrane.attacks import ATTACKS
 from membrane.cli.command import Command
 from membrane.cli.text import wrapped
 from membrane.core.catalogue import Catalogue
+from membrane.core.errors import MembraneError
 from membrane.core.settings import to_plain
 from membrane.data import SOURCES
 from membrane.models import MODELS
@@ -51,11 +52,20 @@ def _entry(name: str, cls: type[Any]) -> dict[str, Any]:
         told |= _told(inspect.cleandoc((one.__doc__ or "").replace("``", "")))
     facts: dict[str, Any] = {"name": name, "what": text.split("\n\n")[0].replace("\n", " ")}
     facts["settings"] = [_setting(one, told.get(one.name, "")) for one in dataclasses.fields(cls)]
+    one = _with_defaults(cls)
     for key in (*_FACTS, "threat_model", "strength"):
-        if getattr(cls, key, None):
-            facts[key] = getattr(cls, key)
-    needs = {words: getattr(cls, key) for key, words in _NEEDS.items() if getattr(cls, key, 0)}
+        if isinstance(value := getattr(one, key, None), str) and value:
+            facts[key] = value
+    needs = {words: n for key, words in _NEEDS.items() if isinstance(n := getattr(one, key, 0), int) and n}
     return facts | ({"needs": needs} if needs else {})
+
+
+def _with_defaults(cls: type[Any]) -> Any:  # noqa: ANN401
+    """One with its default settings, where what it needs depends on them; the class where some must be given."""
+    try:
+        return cls()
+    except (TypeError, MembraneError):
+        return cls
 
 
 def _setting(field: dataclasses.Field[Any], what: str) -> dict[str, Any]:
