@@ -54,13 +54,14 @@ def equals_slow_formula(attack: Attack, slow: Slow) -> None:
         np.testing.assert_allclose(attack(seen), slow(seen), rtol=1e-9, atol=1e-9)
 
 
-def says_the_same_of_all_targets_at_once(attack: Attack) -> None:
+def says_the_same_of_all_targets_at_once(attack: Attack, ranked: bool = False) -> None:
     """``score_all`` equals ``score`` target by target, also among models that agree to the fifth digit but for one.
 
     Where that one is the target it is 1e8 standard deviations from both sides, and LiRA the difference of two numbers
-    of 1e16: nothing can be asked there.
+    of 1e16: nothing can be asked there. Ranks are not asked among models that agree.
     """
-    for bank in (draw_bank(11, LEAK, 8, 40, 3), draw_bank(12, 0.0, 10, 60, 1, np.float64), contrary_bank()):
+    banks = [draw_bank(11, LEAK, 8, 40, 3), draw_bank(12, 0.0, 10, 60, 1, np.float64)]
+    for bank in banks if ranked else [*banks, contrary_bank()]:
         together = attack.against_all(bank.lineup)
         one_by_one = np.array([attack(bank.observe(target)) for target in range(len(bank.members))])
         logit = bank.signals.rescaled_logit.mean(axis=2)
@@ -172,6 +173,28 @@ def bears_extreme_references(attack: Attack) -> None:
         scores = attack(planted_loss([1e-30, 0.5, 800.0], references, n_in=3, dtype=np.float32))
         assert np.isfinite(scores).all()
         assert scores[0] >= scores[2]
+
+
+def counts_no_exact_half(attack: Attack) -> None:
+    """Surer than a stranger under one of two queries, and less sure under the other: no majority."""
+    seen = planted_loss(np.full(4, 1.0), [1.0] * 6, n_in=3)
+    losses = {
+        "target": [0.5, 1.5],
+        "population": [1.5, 0.5],
+        "reference": [1.0, 1.0],
+        "population_reference": [1.0, 1.0],
+    }
+    two = {
+        place: getattr(seen, place).map(lambda values, pair=pair: np.broadcast_to(pair, (*values.shape[:-1], 2)))
+        for place, pair in losses.items()
+    }
+    assert (attack(dataclasses.replace(seen, **two)) < 1 / len(STRANGERS)).all()
+
+
+def ranks_ties_in_the_middle(attack: Attack) -> None:
+    """Examples that no attack tells apart share the middle of their places."""
+    scores = attack(planted_loss(np.full(5, 1.0), [0.5] * 6, n_in=3))
+    np.testing.assert_allclose(scores, 3 / 5)
 
 
 def counts_equal_ratios_as_beaten(attack: Attack) -> None:

@@ -36,6 +36,21 @@ NO_BASE: tuple[Mapping[str, Any], ...] = (
 )
 
 
+NO_PREDICTION: tuple[Mapping[str, Any], ...] = ({"predictive": "cauchy"}, *NO_SPREAD[1:])
+NO_RANGE: tuple[Mapping[str, Any], ...] = (
+    {"base": ActiveAttack()},
+    {"drop_lowest": -0.1},
+    {"drop_lowest": 1.0},
+    {"drop_lowest": np.nan},
+    {"drop_highest": 0.6},
+)
+NO_ENSEMBLE: tuple[Mapping[str, Any], ...] = (
+    {"attacks": ()},
+    {"attacks": (ActiveAttack(),)},
+    {"rule": "most"},
+)
+
+
 @dataclass(frozen=True)
 class Row:
     """One attack under test.
@@ -47,6 +62,7 @@ class Row:
         floor: AUC that the planted leak must yield with 3 IN and 3 OUT references.
         nonsense: Settings that it must refuse.
         graded: Whether a surer target always means a higher score; False where the score has a few values only.
+        ranked: Whether the score is a rank among the examples, so that rounding shows where they all but tie.
     """
 
     name: str
@@ -55,6 +71,7 @@ class Row:
     floor: float = 0.9
     nonsense: tuple[Mapping[str, Any], ...] = ()
     graded: bool = True
+    ranked: bool = False
 
     @property
     def attack(self) -> Attack:
@@ -99,4 +116,30 @@ ATTACK_ROWS = (
     # As with RMIA at a = 1.
     Row("base_offline", slow.base_offline(1.0), {"scale": 1.0}, floor=0.8),
     Row("base", slow.base),
+    # Under Student's t a logit far from both sides speaks for neither.
+    Row("lira_student", slow.lira_student("student"), floor=0.95, graded=False, nonsense=NO_PREDICTION),
+    Row("lira_student", slow.lira_student("normal"), {"predictive": "normal"}, floor=0.95),
+    Row("rmia_vote", slow.rmia_vote(), nonsense=NO_RATIO),
+    Row("rmia_vote", slow.rmia_vote(gamma=2.0, a=1.0), {"gamma": 2.0, "a": 1.0}, floor=0.8),
+    Row("range", slow.trimmed(slow.rmia(online=False), 0.4, 0.0), nonsense=NO_RANGE),
+    Row(
+        "range",
+        slow.trimmed(slow.midpoint, 0.0, 0.5),
+        {"base": {"name": "midpoint"}, "drop_lowest": 0.0, "drop_highest": 0.5},
+        floor=0.95,
+    ),
+    Row("per_sample", slow.per_sample(slow.midpoint), nonsense=({"base": ActiveAttack()},)),
+    Row("per_sample", slow.per_sample(slow.rmia(online=False)), {"base": {"name": "rmia_offline"}}, floor=0.8),
+    *(
+        Row(
+            "ensemble",
+            slow.ensemble(
+                rule, slow.lira(pooled=True), slow.interpolated_share, slow.calibration("loss", slow.minus_mean)
+            ),
+            {"rule": rule},
+            ranked=True,
+            nonsense=NO_ENSEMBLE,
+        )
+        for rule in ("majority", "coverage", "stability")
+    ),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -9,7 +10,10 @@ from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import brentq
+from scipy.special import digamma, polygamma
 from scipy.stats import norm
+from scipy.stats import t as student
 
 from membrane.core.values import Floats, Observation
 
@@ -137,20 +141,83 @@ def share(seen: Observation) -> Array:
     return mean_over_queries(seen, one)
 
 
+def place_among(value: float, others: list[float]) -> float:
+    """Log-odds of the interpolated share of ``others`` that is below."""
+    others, k = sorted(others), len(others)
+    if value < others[0]:
+        position = math.exp(value - others[0]) / (k + 1)
+    elif value >= others[-1]:
+        position = 1 - math.exp(others[-1] - value) / (k + 1)
+    else:
+        position = np.interp(value, others, np.arange(1, k + 1) / (k + 1))
+    return math.log(position / (1 - position))
+
+
 def interpolated_share(seen: Observation) -> Array:
     def one(n: int, q: int) -> float:
         _, outside = sides(seen.reference.rescaled_logit, seen, n, q)
-        outside.sort()
-        logit, k = seen.target.rescaled_logit[n, q], len(outside)
-        if logit < outside[0]:
-            position = math.exp(logit - outside[0]) / (k + 1)
-        elif logit >= outside[-1]:
-            position = 1 - math.exp(outside[-1] - logit) / (k + 1)
-        else:
-            position = np.interp(logit, outside, np.arange(1, k + 1) / (k + 1))
-        return math.log(position / (1 - position))
+        return place_among(seen.target.rescaled_logit[n, q], outside)
 
     return mean_over_queries(seen, one)
+
+
+def per_sample(base: Slow) -> Slow:
+    def slow(seen: Observation) -> Array:
+        target, n_references = base(seen), len(seen.in_reference)
+        known = []
+        for row in range(n_references):
+            others = [other for other in range(n_references) if other != row]
+            as_target = Observation(
+                seen.reference.map(lambda values, row=row: values[row]),
+                seen.reference.map(lambda values, others=others: values[others]),
+                seen.in_reference[others],
+                seen.labels,
+                seen.population_reference.map(lambda values, row=row: values[row]),
+                seen.population_reference.map(lambda values, others=others: values[others]),
+            )
+            known.append(base(as_target))
+        return np.array(
+            [
+                place_among(value, [known[r][n] for r in range(n_references) if not seen.in_reference[r, n]])
+                for n, value in enumerate(target)
+            ]
+        )
+
+    return slow
+
+
+def trimmed(base: Slow, drop_lowest: float, drop_highest: float) -> Slow:
+    def slow(seen: Observation) -> Array:
+        n_queries = seen.target.shape[1]
+        parts = ("target", "reference", "population", "population_reference")
+        by_query = []
+        for q in range(n_queries):
+            one = {part: getattr(seen, part).map(lambda values, q=q: values[..., [q]]) for part in parts}
+            by_query.append(base(dataclasses.replace(seen, **one)))
+        first, last = int(drop_lowest * n_queries), n_queries - int(drop_highest * n_queries)
+        return np.array([np.mean(sorted(scores)[first:last]) for scores in zip(*by_query, strict=True)])
+
+    return slow
+
+
+def ensemble(rule: str, *attacks: Slow) -> Slow:
+    """The smallest share of examples at which they together accuse x, found by raising it step by step."""
+
+    def slow(seen: Observation) -> Array:
+        all_scores = [attack(seen) for attack in attacks]
+        n = len(seen.labels)
+        shares = [
+            [(sum(o < s for o in scores) + (sum(o == s for o in scores) + 1) / 2) / n for s in scores]
+            for scores in all_scores
+        ]
+        needed = {"coverage": 1, "stability": len(attacks), "majority": len(attacks) // 2 + 1}[rule]
+        together = []
+        for example in range(n):
+            own = [share[example] for share in shares]
+            together.append(max(bar for bar in own if sum(share >= bar for share in own) >= needed))
+        return np.array(together)
+
+    return slow
 
 
 def stds(seen: Observation, pooled: bool, side: int) -> Callable[[int, int], float]:
@@ -181,6 +248,40 @@ def lira(pooled: bool) -> Slow:
             return float(as_member - norm.logpdf(logit, np.mean(outside), std_out(n, q)))
 
         return mean_over_queries(seen, one)
+
+    return slow
+
+
+def lira_student(predictive: str) -> Slow:
+    def prior(variances: list[float], counts: list[int]) -> tuple[float, float]:
+        """Smyth 2004: degrees of freedom and scale, from log variances, each with its own degrees of freedom."""
+        half = [(count - 1) / 2 for count in counts]
+        logs = [math.log(v) - float(digamma(h)) + math.log(h) for v, h in zip(variances, half, strict=True)]
+        excess = np.var(logs, ddof=1) - np.mean([float(polygamma(1, h)) for h in half])
+        excess = max(excess, 2e-4)  # a prior worth 10 000 models is as good as one variance for all
+        root = brentq(lambda x: polygamma(1, x) - excess, 1e-3, 1e6, xtol=1e-14, rtol=1e-14)
+        return 2 * root, math.exp(np.mean(logs) + float(digamma(root)) - math.log(root))
+
+    def slow(seen: Observation) -> Array:
+        n_examples, n_queries = seen.target.shape
+        logits = seen.reference.rescaled_logit
+        priors = {}
+        for q in range(n_queries):
+            for side in (0, 1):
+                groups = [sides(logits, seen, n, q)[side] for n in range(n_examples)]
+                priors[q, side] = prior([float(np.var(g, ddof=1)) for g in groups], [len(g) for g in groups])
+
+        def log_density(n: int, q: int, side: int) -> float:
+            group, (freedom, scale) = sides(logits, seen, n, q)[side], priors[q, side]
+            count, left = len(group), freedom + len(group) - 1
+            variance = (freedom * scale + (count - 1) * np.var(group, ddof=1)) / left
+            width = math.sqrt(variance * (1 + 1 / count))
+            value = seen.target.rescaled_logit[n, q]
+            if predictive == "normal":
+                return float(norm.logpdf(value, np.mean(group), width))
+            return float(student.logpdf(value, left, np.mean(group), width))
+
+        return mean_over_queries(seen, lambda n, q: log_density(n, q, 0) - log_density(n, q, 1))
 
     return slow
 
@@ -216,6 +317,29 @@ def probability_ratios(seen: Observation, online: bool, a: float) -> tuple[Array
 
     strangers = [np.exp(np.mean(list(of_stranger(z)))) for z in range(len(seen.population.loss))]
     return np.exp(mean_over_queries(seen, of_example)), np.array(strangers)
+
+
+def rmia_vote(gamma: float = 1.0, a: float = 0.3) -> Slow:
+    def slow(seen: Observation) -> Array:
+        def log_ratio(loss: float, outside: list[float]) -> float:
+            return -loss - math.log(((1 + a) * float(np.mean(np.exp(-np.array(outside)))) + 1 - a) / 2)
+
+        queries = range(seen.target.shape[1])
+        scores = []
+        for n in range(len(seen.labels)):
+            mine = [log_ratio(seen.target.loss[n, q], sides(seen.reference.loss, seen, n, q)[1]) for q in queries]
+            won = 0
+            for z in range(len(seen.population.loss)):
+                theirs = [
+                    log_ratio(seen.population.loss[z, q], seen.population_reference.loss[:, z, q]) for q in queries
+                ]
+                votes = sum(x - other >= math.log(gamma) for x, other in zip(mine, theirs, strict=True))
+                won += votes > len(queries) / 2
+            mean = sum(mine) / len(mine)
+            scores.append((won + (1 + mean / (1 + abs(mean))) / 2) / len(seen.population.loss))
+        return np.array(scores)
+
+    return slow
 
 
 def rmia(online: bool, gamma: float = 1.0, a: float = 0.3) -> Slow:

@@ -17,14 +17,19 @@ from membrane.attacks import (
     ClassThresholds,
     Confidence,
     Correctness,
+    Ensemble,
     LiRA,
     LossThreshold,
     OfflineBASE,
     OfflineLiRA,
     OfflineRMIA,
     Population,
+    RangeMembership,
+    VotingRMIA,
 )
 from membrane.attacks.class_thresholds import best_threshold
+from membrane.attacks.ensemble import combined
+from membrane.attacks.lira_student import fitted_prior
 from membrane.core.errors import SettingError
 from membrane.core.settings import to_plain
 from membrane.core.values import SIGNAL_KINDS
@@ -56,7 +61,7 @@ def test_equals_slow_formula(row: Row) -> None:
 
 @rows
 def test_says_the_same_of_all_targets_at_once(row: Row) -> None:
-    questions.says_the_same_of_all_targets_at_once(row.attack)
+    questions.says_the_same_of_all_targets_at_once(row.attack, row.ranked)
 
 
 @rows
@@ -143,6 +148,44 @@ def test_rmia_orders_one_target_as_the_raw_ratio_does(name: str, gamma: float) -
     scores = ATTACKS.make({"name": name, "gamma": gamma})(seen)
     ratios, _ = slow.probability_ratios(seen, online=name == "rmia", a=0.3)
     np.testing.assert_array_equal(rankdata(scores), rankdata(ratios))
+
+
+def test_votes_are_a_majority_only_above_one_half() -> None:
+    questions.counts_no_exact_half(VotingRMIA())
+
+
+def test_with_one_query_a_vote_is_the_comparison() -> None:
+    seen = draw_bank(9, LEAK).observe(3)
+    np.testing.assert_allclose(VotingRMIA()(seen), OfflineRMIA()(seen))
+    np.testing.assert_allclose(RangeMembership()(seen), OfflineRMIA()(seen))
+
+
+def test_prior_of_the_variances_is_found_again() -> None:
+    """Sample variances of 7 values each whose true variances are a scaled inverse chi-square, or all equal."""
+    rng = np.random.default_rng(3)
+    for freedom, scale in ((4.0, 2.0), (20.0, 0.01)):
+        true = freedom * scale / rng.chisquare(freedom, size=(50_000, 1))
+        found = fitted_prior(true * rng.chisquare(6, size=true.shape) / 6, np.full((50_000, 1), 6.0))
+        assert [one.item() for one in found] == pytest.approx([freedom, scale], rel=0.05)
+    equal = fitted_prior(rng.chisquare(6, size=(50_000, 1)) / 6, np.full((50_000, 1), 6.0))
+    assert equal[0].item() > 200
+    assert equal[1].item() == pytest.approx(1, rel=0.02)
+
+
+def test_ensembles_by_hand() -> None:
+    scores = [[1.0, 2.0, 3.0, 4.0], [40.0, 30.0, 20.0, 10.0], [0.0, 1.0, 0.0, 1.0]]
+    ranks = np.array([[1, 2, 3, 4], [4, 3, 2, 1], [1.5, 3.5, 1.5, 3.5]]) / 4
+    np.testing.assert_array_equal(combined(scores, "coverage"), ranks.max(axis=0))
+    np.testing.assert_array_equal(combined(scores, "stability"), ranks.min(axis=0))
+    np.testing.assert_array_equal(combined(scores, "majority"), np.median(ranks, axis=0))
+    np.testing.assert_array_equal(combined(scores[:2], "majority"), ranks[:2].min(axis=0))  # both are more than half
+    np.testing.assert_array_equal(combined([[s] for s in scores], "majority")[0], combined(scores, "majority"))
+    questions.ranks_ties_in_the_middle(Ensemble())
+
+
+def test_an_audit_that_names_no_attacks_runs_no_combinations_of_others() -> None:
+    optional = {name for name in ATTACKS if not ATTACKS.entry(name).by_default}
+    assert optional == {"rmia_vote", "range", "per_sample", "ensemble"}
 
 
 @pytest.mark.parametrize("attack", [OfflineRMIA(), Population()], ids=lambda attack: attack.name)

@@ -12,18 +12,26 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.special import digamma
+from scipy.stats import rankdata
 
 from membrane.attacks import (
     ATTACKS,
     Attack,
+    RangeMembership,
+    StudentLiRA,
     base,
     class_thresholds,
+    ensemble,
     entropy,
     lineup,
+    lira_student,
     modified_entropy,
+    per_sample,
     population,
     references,
     rmia_offline,
+    rmia_vote,
 )
 from membrane.attacks.leave_out import LogSumsBut, MomentsBut
 from membrane.attacks.lineup import Lineup
@@ -43,6 +51,9 @@ Score = Callable[[Any, Observation], Any]
 sound_moments, sound_share = Moments.of, rmia_offline.share_beaten
 sound_but, sound_mean_but = MomentsBut.but, LogSumsBut.mean_but
 sound_targets, sound_side = Lineup._targets, lineup._side
+sound_density, sound_student_ratio = StudentLiRA._log_density, StudentLiRA._ratio
+sound_prior, sound_pairs_won = lira_student.fitted_prior, rmia_vote.pairs_won
+sound_trimmed, sound_neighbours = RangeMembership._trimmed, per_sample.neighbours
 sound_log_mean_exp = references.log_mean_exp
 
 
@@ -236,6 +247,73 @@ def other_side(side: str, is_first: Bools, first: Array, second: Array) -> Array
     return sound_side(side, ~is_first, first, second)
 
 
+def one_more_freedom(self: StudentLiRA, logit: Floats, group: Moments) -> Array:
+    return sound_density(self, logit, dataclasses.replace(group, count=group.count + 1))
+
+
+def certain_mean(self: StudentLiRA, logit: Floats, group: Moments) -> Array:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Moments, "deviation", lambda one, value: (value - one.pivot - one.offset) * one.factor)
+        object.__setattr__(group, "factor", np.sqrt(1 + 1 / group.count))
+        return sound_density(self, logit, group)
+
+
+def biased_logs(variance: Array, freedom: Array) -> tuple[Array, Array]:
+    half, scale = sound_prior(variance, freedom)
+    return half, scale * np.exp((digamma(freedom / 2) - np.log(freedom / 2)).mean())
+
+
+def flat_prior(variance: Array, freedom: Array) -> tuple[Array, Array]:
+    return tuple(0 * one for one in sound_prior(variance, freedom))
+
+
+def swapped_groups(self: StudentLiRA, logit: Floats, *groups: Moments) -> Array:
+    return sound_student_ratio(self, logit, *groups[::-1])
+
+
+def half_is_enough(log_x: Array, log_z: Array) -> Array:
+    beaten = (log_x[:, None] >= log_z).sum(axis=2)
+    return (beaten >= log_x.shape[1] / 2).sum(axis=1).astype(float)
+
+
+def all_queries_needed(log_x: Array, log_z: Array) -> Array:
+    return (log_x[:, None] >= log_z).all(axis=2).sum(axis=1).astype(float)
+
+
+def queries_averaged_first(log_x: Array, log_z: Array) -> Array:
+    return sound_pairs_won(log_x.mean(axis=1, keepdims=True), log_z.mean(axis=1, keepdims=True))
+
+
+def won_strictly(log_x: Array, log_z: Array) -> Array:
+    return sound_pairs_won(np.nextafter(log_x, -np.inf), log_z)
+
+
+def trimmed_above(self: RangeMembership, scores: list[Array]) -> Array:
+    return sound_trimmed(self, [-one for one in scores]) * -1
+
+
+def one_query_too_many(self: RangeMembership, scores: list[Array]) -> Array:
+    n = len(scores)
+    return np.sort(scores, axis=0)[int(n * self.drop_lowest) + 1 :].mean(axis=0)
+
+
+def one_accuser_less(scores: list[Array], rule: str) -> Array:
+    shares = np.sort([rankdata(one, axis=-1) / one.shape[-1] for one in scores], axis=0)
+    return shares[min({"coverage": 1, "stability": 0, "majority": 1}[rule] + 1, len(shares) - 1)]
+
+
+def first_of_ties(scores: Array) -> Array:
+    return rankdata(scores, axis=-1, method="min") / scores.shape[-1]
+
+
+def among_all(target: Array, known: Array, chosen: Bools) -> tuple[Array, Array, Array]:
+    return sound_neighbours(target, known, np.ones_like(chosen))
+
+
+def keeps_itself(seen: Observation, row: int) -> Observation:
+    return dataclasses.replace(seen, target=seen.reference.map(lambda values: values[row]))
+
+
 def all_at_once_faults(name: str | Attack, owner: Any, **broken: Any) -> list[Fault]:  # noqa: ANN401
     """Faults of the fast way that the comparison with the slow one must see."""
     question = questions.says_the_same_of_all_targets_at_once
@@ -288,6 +366,26 @@ FAULTS = [
       for fault in all_at_once_faults(name, Lineup, _targets=[with_the_partner])),
     *(fault for name in ("lira", "lira_offline", "rmia_offline", "base_offline")
       for fault in all_at_once_faults(name, lineup, _side=[other_side])),
+    *(fault("IN and OUT swapped", "lira_student", patched(StudentLiRA, "_ratio", one)) for one in [swapped_groups]),
+    *(fault(one.__name__, "lira_student", patched(StudentLiRA, "_log_density", one))
+      for one in (one_more_freedom, certain_mean)),
+    *(fault(one.__name__, "lira_student", patched(lira_student, "fitted_prior", one))
+      for one in (biased_logs, flat_prior)),
+    *(fault(one.__name__, "rmia_vote", patched(rmia_vote, "pairs_won", one))
+      for one in (all_queries_needed, queries_averaged_first)),
+    Fault("an exact half is a majority", row_of("rmia_vote").attack, patched(rmia_vote, "pairs_won", half_is_enough),
+          questions.counts_no_exact_half),
+    Fault("z beaten strictly", row_of("rmia_vote").attack, patched(rmia_vote, "pairs_won", won_strictly),
+          questions.counts_equal_ratios_as_beaten),
+    *(fault(one.__name__, "range", patched(RangeMembership, "_trimmed", one))
+      for one in (trimmed_above, one_query_too_many)),
+    *(Fault(f"one accuser too few or too many, {rule}", formula("ensemble", rule=rule)[0],
+            patched(ensemble, "combined", one_accuser_less), formula("ensemble", rule=rule)[1])
+      for rule in ("majority", "stability")),
+    Fault("ties rank lowest", formula("ensemble", rule="coverage")[0], patched(ensemble, "shares_of", first_of_ties),
+          questions.ranks_ties_in_the_middle),
+    fault("a reference among its own references", "per_sample", patched(per_sample, "without", keeps_itself)),
+    fault("IN references too", "per_sample", patched(per_sample, "neighbours", among_all)),
     *lira_faults("lira"),
     *lira_faults("lira_offline"),
     Fault("IN's variance for OUT", row_of("lira").attack, scoring("lira", std_of_in_models), formula("lira")[1]),

@@ -11,17 +11,22 @@ from membrane.attacks.calibration import Calibration
 from membrane.attacks.class_thresholds import ClassThresholds
 from membrane.attacks.confidence import Confidence
 from membrane.attacks.correctness import Correctness
+from membrane.attacks.ensemble import Ensemble
 from membrane.attacks.entropy import Entropy
 from membrane.attacks.lineup import Lineup
 from membrane.attacks.lira import LiRA
 from membrane.attacks.lira_offline import OfflineLiRA
+from membrane.attacks.lira_student import StudentLiRA
 from membrane.attacks.loss import LossThreshold
 from membrane.attacks.midpoint import Midpoint
 from membrane.attacks.modified_entropy import ModifiedEntropy
+from membrane.attacks.per_sample import PerSample
 from membrane.attacks.population import Population
+from membrane.attacks.range_membership import RangeMembership
 from membrane.attacks.reference import AttackR
 from membrane.attacks.rmia import RMIA
 from membrane.attacks.rmia_offline import OfflineRMIA
+from membrane.attacks.rmia_vote import VotingRMIA
 from membrane.core.catalogue import Catalogue
 
 ATTACKS: Catalogue[Attack] = Catalogue(
@@ -38,11 +43,16 @@ ATTACKS: Catalogue[Attack] = Catalogue(
         AttackR,
         OfflineLiRA,
         LiRA,
+        StudentLiRA,
         Midpoint,
         OfflineRMIA,
         RMIA,
+        VotingRMIA,
         OfflineBASE,
         BASE,
+        RangeMembership,
+        PerSample,
+        Ensemble,
     ],
 )
 
@@ -58,6 +68,7 @@ __all__ = [
     "ClassThresholds",
     "Confidence",
     "Correctness",
+    "Ensemble",
     "Entropy",
     "LiRA",
     "Lineup",
@@ -67,6 +78,10 @@ __all__ = [
     "OfflineBASE",
     "OfflineLiRA",
     "OfflineRMIA",
+    "PerSample",
     "Population",
+    "RangeMembership",
     "Scores",
+    "StudentLiRA",
+    "VotingRMIA",
 ]

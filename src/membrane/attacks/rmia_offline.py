@@ -101,6 +101,11 @@ def share_beaten(log_x: Array, log_z: Array, gamma: float) -> Scores:
         gamma: The threshold.
     """
     beaten = np.searchsorted(np.sort(log_z), log_x - math.log(gamma), side="right")
-    within = (1 + log_x / (1 + np.abs(log_x))) / 2  # rises with r_x, strictly between 0 and 1
-    scores: Scores = (beaten + within) / len(log_z)
+    scores: Scores = (beaten + within_step(log_x)) / len(log_z)
     return scores
+
+
+def within_step(log_x: Array) -> Array:
+    """(N,), strictly between 0 and 1 and rising with log r_x (N,): what orders those who beat equally many."""
+    within: Array = (1 + log_x / (1 + np.abs(log_x))) / 2
+    return within
