@@ -104,6 +104,8 @@ def test_limits_know_the_run() -> None:
     results = example(1)
     assert "8 models played target. With fewer than 16" in " ".join(limits(results))
     assert "black-box" in " ".join(limits(results))
+    assert "chose a plan of its own" not in " ".join(limits(results))
+    assert "chose a plan of its own" in " ".join(limits(example(5)))
     results["task"].update(n_models=64, canaries=0)
     results["attacks"][0]["threat_model"] = "weights"
     text = " ".join(limits(results))

@@ -9,7 +9,13 @@ MIN_MODELS = 16
 
 def limits(results: Results) -> list[str]:
     """The run's own limits first, then those of every such audit."""
-    return [*(results.get("limits") or ()), *_always(results), *_few_models(results), *_canaries(results)]
+    return [
+        *(results.get("limits") or ()),
+        *_always(results),
+        *_few_models(results),
+        *_plans(results),
+        *_canaries(results),
+    ]
 
 
 def _always(results: Results) -> list[str]:
@@ -48,6 +54,17 @@ def _few_models(results: Results) -> list[str]:
         f"{models} models played target. With fewer than {MIN_MODELS}, intervals clustered over models can be too "
         "narrow or too wide; read them as a rough size of the chance in a number. Attacks with more reference "
         "models are stronger, too."
+    ]
+
+
+def _plans(results: Results) -> list[str]:
+    chose = [entry["label"] for entry in results["entries"] if entry.get("plans_agreement")]
+    if not chose:
+        return []
+    return [
+        f"Each model of {', '.join(chose)} chose a plan of its own, the attackers' references included. Somebody who "
+        "knows the plan of the released model can give it to all references, and may see more: audit that plan as a "
+        "frozen_plan beside it."
     ]
 
 
