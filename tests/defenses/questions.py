@@ -48,6 +48,7 @@ def members_loss(model: nn.Module) -> float:
 
 
 def is_the_baseline_at_strength_zero(row: Row, catalogue: Catalogue[Defense]) -> None:
+    assert row.nothing is not None
     undefended = training(Defense()).model
     model = finished(row.make(row.nothing, catalogue)).model
     if row.exact:
@@ -63,7 +64,8 @@ def is_the_baseline_at_strength_zero(row: Row, catalogue: Catalogue[Defense]) ->
 def raises_the_members_loss(row: Row, catalogue: Catalogue[Defense]) -> None:
     """What a membership defense is there for."""
     assert row.strong is not None
-    before, after = (members_loss(released(row.make(s, catalogue))) for s in (row.nothing, row.strong))
+    off = Defense() if row.nothing is None else row.make(row.nothing, catalogue)
+    before, after = (members_loss(released(one)) for one in (off, row.make(row.strong, catalogue)))
     assert before < 0.25, "the baseline has not learnt its members; there is nothing to see"
     assert after > before + 0.1, f"members' loss {before:.3f} -> {after:.3f}"
 
@@ -113,7 +115,8 @@ def declares_itself(row: Row, catalogue: Catalogue[Defense]) -> None:
     assert row.name == "undefended" or defense.does_not_stop != Defense.does_not_stop, "a fact of its own"
     assert not defense.trains_on_holdout or "holdout" in defense.extra_data
     assert catalogue.make(to_plain(defense)) == defense
-    assert fingerprint(defense) != fingerprint(row.make(row.nothing, catalogue)) or row.strong is None
+    off = Defense() if row.nothing is None else row.make(row.nothing, catalogue)
+    assert fingerprint(defense) != fingerprint(off) or row.strong is None
     with pytest.raises(dataclasses.FrozenInstanceError):
         defense.anything = 1  # type: ignore[attr-defined]
 

@@ -19,7 +19,7 @@ class Row:
 
     Args:
         name: In the catalogue.
-        nothing: Settings at which it is the undefended baseline of ``EPOCHS`` epochs.
+        nothing: Settings at which it is the undefended baseline of ``EPOCHS`` epochs; None if it has no such.
         strong: Settings at which the members' loss has to rise.
         exact: Whether the baseline comes back bit for bit; else up to float rounding and recalibration.
         trains: Whether it changes training, instead of only what is done afterwards.
@@ -27,7 +27,7 @@ class Row:
     """
 
     name: str
-    nothing: Mapping[str, Any] = field(default_factory=dict)
+    nothing: Mapping[str, Any] | None = field(default_factory=dict)
     strong: Mapping[str, Any] | None = None
     exact: bool = True
     trains: bool = False
@@ -105,5 +105,41 @@ DEFENSE_ROWS = (
     ),
     Row(
         "relaxloss", nothing={"alpha": 0.0, "variant": "plain"}, strong={"alpha": 0.7, "variant": "plain"}, trains=True
+    ),
+    Row(
+        "hamp",
+        nothing=None,
+        strong={"gamma": 0.9},
+        trains=True,
+        nonsense=(*outside("gamma", -0.1, 1.0), *outside("alpha", -0.1)),
+    ),
+    Row(
+        "hamp_training",
+        {"gamma": 0.0, "alpha": 0.0},
+        {"gamma": 0.9, "alpha": 0.1},
+        trains=True,
+        nonsense=(*outside("gamma", -0.1, 1.0), *outside("alpha", -0.1)),
+    ),
+    Row("hamp_output", nothing=None, strong={}),
+    *(
+        Row(
+            "ccl",
+            {"alpha": 1.0, "beta": 1.0, "form": form},
+            {"alpha": 0.1, "beta": 0.1, "form": form},
+            trains=True,
+            nonsense=(*outside("alpha", 0.0, 1.1), *outside("beta", 0.0), {"form": "concave"}),
+        )
+        for form in ("exponential", "quadratic")
+    ),
+    Row(
+        "crl",
+        {"alpha": 0.0, "tau": 0.0, "weight": 0.0},
+        {"alpha": 0.9},
+        trains=True,
+        nonsense=(
+            *(one for k in ("alpha", "tau", "weight", "alpha_center", "tau_center") for one in outside(k, -0.1)),
+            *(one for share in ("upper", "upper_center") for one in outside(share, 0.0, 1.1)),
+            *outside("lr_center", 0.0),
+        ),
     ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import log
+from math import exp, log
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from membrane.data.loader import Batch
-from membrane.defenses import ConfidencePenalty, Defense, FocalLoss, LabelSmoothing
+from membrane.defenses import CCL, CRL, ConfidencePenalty, Defense, FocalLoss, HAMPTraining, LabelSmoothing
 
 # Three examples, three classes: predicted rightly, predicted wrongly, and knowing nothing.
 P = [[0.6, 0.3, 0.1], [0.25, 0.5, 0.25], [1 / 3, 1 / 3, 1 / 3]]
@@ -18,7 +18,22 @@ LOGITS = torch.tensor([[log(6.0), log(3.0), 0.0], [0.0, log(2.0), 0.0], [0.0, 0.
 Y = torch.tensor([0, 2, 1])
 CE = [-log(0.6), -log(0.25), log(3)]
 ENTROPY = [-(0.6 * log(0.6) + 0.3 * log(0.3) + 0.1 * log(0.1)), 0.5 * log(4) + 0.5 * log(2), log(3)]
-OFF: list[Defense] = [LabelSmoothing(0), ConfidencePenalty(0), FocalLoss(0)]
+OFF: list[Defense] = [
+    LabelSmoothing(0),
+    ConfidencePenalty(0),
+    FocalLoss(0),
+    HAMPTraining(0, 0),
+    CCL(1),
+    CCL(1, form="quadratic"),
+    CRL(0, 0, 0),
+]
+P_Y = [0.6, 0.25, 1 / 3]
+
+
+def divergence(target: list[float], p: list[float]) -> float:
+    return sum(t * log(t / q) for t, q in zip(target, p, strict=True))
+
+
 ON: list[tuple[Defense, list[float]]] = [
     (
         LabelSmoothing(0.3),  # 0.7 + 0.1 on the label, 0.1 on each other
@@ -30,6 +45,17 @@ ON: list[tuple[Defense, list[float]]] = [
     ),
     (ConfidencePenalty(0.5), [ce - 0.5 * h for ce, h in zip(CE, ENTROPY, strict=True)]),
     (FocalLoss(2), [0.4**2 * CE[0], 0.75**2 * CE[1], (2 / 3) ** 2 * CE[2]]),
+    (
+        HAMPTraining(0.9, 0.2),  # H(0.56, 0.22, 0.22) = 0.991 >= 0.9 log 3 = 0.989 > H(0.57, 0.215, 0.215) = 0.981
+        [
+            divergence(target, p) - 0.2 * h
+            for target, p, h in zip(
+                ([0.56, 0.22, 0.22], [0.22, 0.22, 0.56], [0.22, 0.56, 0.22]), P, ENTROPY, strict=True
+            )
+        ],
+    ),
+    (CCL(0.4, 2), [2 * (0.4 * ce - 0.6 * exp(p)) for ce, p in zip(CE, P_Y, strict=True)]),
+    (CCL(0.4, 2, "quadratic"), [2 * (0.4 * ce - 0.6 * (p + p**2 / 2)) for ce, p in zip(CE, P_Y, strict=True)]),
     (FocalLoss(0.5), [0.4**0.5 * CE[0], 0.75**0.5 * CE[1], (2 / 3) ** 0.5 * CE[2]]),
 ]
 SURE = torch.tensor([[500.0, -500.0, 0.0], [500.0, 0.0, -500.0], [80.0, -80.0, 0.0]])

@@ -1,11 +1,14 @@
 """Defenses that act while the model trains or on what it answers, and the free baselines that any has to beat."""
 
 from membrane.core.catalogue import Catalogue
+from membrane.defenses.ccl import CCL
 from membrane.defenses.confidence_penalty import ConfidencePenalty
+from membrane.defenses.crl import CRL
 from membrane.defenses.cutmix import CutMix
 from membrane.defenses.dropout import Dropout
 from membrane.defenses.early_stopping import EarlyStopping
 from membrane.defenses.focal import FocalLoss
+from membrane.defenses.hamp import HAMP, HAMPOutput, HAMPTraining
 from membrane.defenses.l2 import L2
 from membrane.defenses.label_smoothing import LabelSmoothing
 from membrane.defenses.mixup import Mixup
@@ -31,11 +34,19 @@ DEFENSES: Catalogue[Defense] = Catalogue(
         CutMix,
         MixupMMD,
         RelaxLoss,
+        HAMP,
+        HAMPTraining,
+        HAMPOutput,
+        CCL,
+        CRL,
     ],
 )
 
 __all__ = [
+    "CCL",
+    "CRL",
     "DEFENSES",
+    "HAMP",
     "L2",
     "ConfidencePenalty",
     "CutMix",
@@ -43,6 +54,8 @@ __all__ = [
     "Dropout",
     "EarlyStopping",
     "FocalLoss",
+    "HAMPOutput",
+    "HAMPTraining",
     "LabelSmoothing",
     "Mixup",
     "MixupMMD",

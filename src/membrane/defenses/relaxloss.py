@@ -22,6 +22,13 @@ from membrane.data.loader import Batch
 from membrane.training.defense import Defense
 
 
+def flattened(p: Tensor, y: Tensor, upper: float) -> Tensor:
+    """Soft targets (B, C): of answers p (B, C), p_y, at most ``upper``, on the label and the rest spread evenly."""
+    p_y = p.gather(1, y[:, None]).clamp(max=upper)
+    rest = (1 - p_y) / (p.shape[1] - 1)
+    return rest.expand_as(p).scatter(1, y[:, None], p_y)
+
+
 @dataclass(frozen=True)
 class RelaxLoss(Defense):
     """Hold the batch's mean loss near ``alpha``.
@@ -62,14 +69,8 @@ class RelaxLoss(Defense):
         if float(mean.detach()) > self.alpha or self.alpha == 0:
             return loss
         log_p = F.log_softmax(logits, dim=1)
-        soft = -(self._flattened(log_p.detach().exp(), batch.y) * log_p).sum(1)  # (B,)
+        soft = -(flattened(log_p.detach().exp(), batch.y, self.upper) * log_p).sum(1)  # (B,)
         if self.variant == "plain":
             return soft
         wrong = (logits.argmax(1) != batch.y).to(loss.dtype)
         return wrong * soft - loss
-
-    def _flattened(self, p: Tensor, y: Tensor) -> Tensor:
-        """Soft targets (B, C): p_y, at most ``upper``, on the label and the rest spread evenly."""
-        p_y = p.gather(1, y[:, None]).clamp(max=self.upper)
-        rest = (1 - p_y) / (p.shape[1] - 1)
-        return rest.expand_as(p).scatter(1, y[:, None], p_y)
