@@ -138,6 +138,11 @@ def test_all_mistakes_come_at_once() -> None:
         ({"audit": 16}, "audit is 16"),
         ({"seed": True}, "seed is True"),
         ({"seed": 2**64}, "larger than 64 bits"),
+        ({"title": "half \ud800"}, "half of a surrogate pair"),
+        (
+            {"data": {"name": "on_disk", "folder": "x" * 4000, "of": {"name": "table", "path": "a.csv"}}},
+            "there is no file",
+        ),
         ({"title": "x" * 10_000}, "characters long"),
         ({"train": "nowhere:train"}, "model would change nothing"),
     ],

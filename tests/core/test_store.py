@@ -315,3 +315,11 @@ def test_damage_is_told_by_key(store: Store) -> None:
     (problem,) = store.verify()
     assert "key.safetensors" in problem
     jobs.check_whole(store, "other")
+
+
+@pytest.mark.parametrize("kind", ["F4", "F8_E8M0", "F6_E2M3"])
+def test_numbers_of_a_type_that_torch_does_not_know_are_refused(tmp_path: Path, kind: str) -> None:
+    header = json.dumps({"a": {"dtype": kind, "shape": [8], "data_offsets": [0, {"F4": 4, "F6_E2M3": 6}.get(kind, 8)]}})
+    (tmp_path / "a.safetensors").write_bytes(len(header).to_bytes(8, "little") + header.encode() + bytes(8))
+    with pytest.raises(StoreError, match=r"a\.safetensors"):
+        read_tensors(tmp_path / "a.safetensors")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import random
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from scipy.io import savemat
+from scipy.io import loadmat, savemat
 
 from membrane.core.errors import DataError
 from membrane.data import (
@@ -290,6 +291,37 @@ def test_an_encrypted_or_oddly_compressed_zip_is_refused() -> None:
             zip_members(io.BytesIO(bytes(content)), BOUNDS)
 
 
+def spoiled(mark: bytes, at: int, value: bytes, extra: bytes = b"") -> bytes:
+    """A zip of Tiny ImageNet's with a field after each ``mark`` changed."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name, inside in archives.tiny_members().items():
+            info = zipfile.ZipInfo(name)
+            info.extra = extra
+            archive.writestr(info, inside)
+    found = bytearray(content.getvalue())
+    for where in range(len(found)):
+        if found.startswith(mark, where):
+            found[where + at : where + at + len(value)] = value
+    return bytes(found)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        spoiled(b"PK\x01\x02", 6, b"\xff"),  # needs a version of zip that there is not
+        spoiled(b"PK\x01\x02", 8, b"\x20"),  # holds patches
+        spoiled(b"PK\x01\x02", 8, b"\x40"),  # is encrypted in a strong way
+        spoiled(b"PK\x01\x02", 24, b"\xff" * 4, extra=b"\x01\x00\x00\x00"),  # a size that should follow, and does not
+        spoiled(b"PK\x01\x02", 24, b"\xff" * 4, extra=b"\x01\x00\x04\x00abcd"),
+    ],
+)
+def test_zips_that_python_does_not_read_are_refused(tmp_path: Path, load: Load, content: bytes) -> None:
+    (tmp_path / "tiny-imagenet-200.zip").write_bytes(content)
+    with pytest.raises(DataError, match=r"cannot be read|not the published data set"):
+        load(TinyImageNet(str(tmp_path)))
+
+
 def test_a_zip_that_lies_about_a_size_gives_no_more_than_it_says() -> None:
     content = bytearray(zipped_bytes({"a": bytes(9_000)}))
     for mark, at in ((b"PK\x03\x04", 22), (b"PK\x01\x02", 24)):
@@ -332,6 +364,8 @@ def test_the_pickled_version_is_named_as_the_wrong_one(tmp_path: Path, load: Loa
         {"X": np.zeros((32, 32), np.uint8), "y": np.ones((2, 1))},
         {"X": np.array([[{"a": 1}]], dtype=object), "y": np.ones((1, 1))},
         {"images": np.zeros((32, 32, 3, 2), np.uint8)},
+        {"X": np.zeros((32, 32, 3, 2), np.uint8), "y": np.array([[1.0], [np.nan]])},
+        {"X": np.zeros((32, 32, 3, 2), np.uint8), "y": np.array([[1.0], [11.0]])},
     ],
 )
 def test_matlab_files_of_something_else_are_refused(tmp_path: Path, load: Load, held: dict[str, object]) -> None:
@@ -339,6 +373,31 @@ def test_matlab_files_of_something_else_are_refused(tmp_path: Path, load: Load, 
     savemat(tmp_path / "test_32x32.mat", held)
     with pytest.raises(DataError, match=r"test_32x32\.mat (holds|is no MATLAB file)"):
         load(SVHN(str(tmp_path)))
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_matlab_files_are_read_as_by_scipy(tmp_path: Path, load: Load, packed: bool) -> None:
+    archives.svhn(tmp_path)
+    for kind in (np.uint8, np.float64, np.int32, np.uint16):
+        y = np.array([10, 3, 7])[:, None].astype(kind)
+        savemat(tmp_path / "test_32x32.mat", {"y": y, "X": noise(3, 32).transpose(1, 2, 3, 0)}, do_compression=packed)
+        test = load(SVHN(str(tmp_path))).test
+        held = loadmat(tmp_path / "test_32x32.mat")
+        np.testing.assert_array_equal(test.x.numpy(), held["X"].transpose(3, 2, 0, 1))
+        assert test.y.tolist() == (held["y"].ravel() % 10).tolist()
+
+
+def test_a_damaged_matlab_file_does_not_bring_the_process_down(tmp_path: Path, load: Load) -> None:
+    """Elements of kinds that scipy's reader takes for pointers to nowhere."""
+    archives.svhn(tmp_path)
+    path = tmp_path / "test_32x32.mat"
+    savemat(path, {"X": noise(2, 32).transpose(1, 2, 3, 0), "y": np.ones((2, 1), np.uint8)}, do_compression=False)
+    whole = path.read_bytes()
+    for at in range(126, 200):
+        for value in (2, 15, 255):
+            path.write_bytes(whole[:at] + bytes([value]) + whole[at + 1 :])
+            with contextlib.suppress(DataError):
+                load(SVHN(str(tmp_path)))
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,9 @@ import pytest
 import torch
 from PIL import Image
 
-from membrane.core.errors import DataError
+from membrane.core.errors import DataError, OutOfMemoryError
 from membrane.data import Parquet
+from membrane.data.images import Form, decode
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 5, 4, 3), dtype=np.uint8)
 SPLIT = ["train", "test", "train", "train", "validation", "test"]
@@ -31,6 +32,8 @@ def encoded(pixels: np.ndarray, form: str = "PNG") -> bytes:
 
 
 IMAGES = [encoded(pixels) for pixels in PIXELS]
+NO_TEXT = pa.array([b"\xff"] * 6).view(pa.string())  # not UTF-8
+FAR_FUTURE = pa.array([2**62] * 6).cast(pa.timestamp("us"))  # no year of Python's
 
 
 def write(path: Path, metadata: Mapping[str, str] | None = None, **columns: Any) -> Parquet:  # noqa: ANN401
@@ -131,6 +134,16 @@ def test_a_missing_column_is_named(tmp_path: Path, column: str) -> None:
         ({"label": [0, 1, 1.5, 1, 0, 2]}, "6 labels are not whole numbers, the first is 0.0 in row 0"),
         ({"label": ["a"] * 6}, "labels are not whole numbers"),
         ({"label": [0, -1, 1, 0, 1, 2]}, "run from -1"),
+        ({"label": [0, 10**12, 1, 0, 1, 2]}, "the largest label is 1,000,000,000,000"),
+        ({"label": pa.array([2**64 - 1] * 6, pa.uint64())}, "6 labels are not whole numbers"),
+        ({"label": [[1]] * 6}, "column 'label' cannot be read"),
+        ({"label": NO_TEXT}, "column 'label' cannot be read"),
+        ({"label": FAR_FUTURE}, "column 'label' cannot be read"),
+        ({"split": [["train"]] * 6}, "column 'split' cannot be read"),
+        ({"split": NO_TEXT}, "column 'split' cannot be read"),
+        ({"split": FAR_FUTURE}, "column 'split' cannot be read"),
+        ({"image": NO_TEXT}, "is not a whole parquet file"),
+        ({"image": FAR_FUTURE}, "is not a whole parquet file"),
         ({"split": ["train"] * 6}, r"no rows with split = \['test'\]; there are \['train'\]"),
         ({"split": ["train", None] * 3}, r"no rows with split = \['test'\]; there are \['None', 'train'\]"),
         ({"image": [*IMAGES[:3], None, *IMAGES[4:]]}, "row 3: the image is NoneType, not bytes"),
@@ -170,6 +183,33 @@ def bomb(width: int, height: int) -> bytes:
 def test_a_decompression_bomb_is_not_unpacked(tmp_path: Path, side: int) -> None:
     with pytest.raises(DataError, match=r"row 2: the image (has .* too large|cannot be decoded .*bomb)"):
         write(tmp_path / "a.parquet", image=[*IMAGES[:2], bomb(side, side), *IMAGES[3:]]).load()
+
+
+@pytest.mark.parametrize("metadata", [{"classes": b"\xff\na\nb"}, {"huggingface": "[" * 100_000}])
+def test_odd_metadata_is_no_reason_to_refuse(tmp_path: Path, metadata: dict[str, Any]) -> None:
+    train, _ = write(tmp_path / "a.parquet", metadata).load()
+    assert len(train.classes) == 3
+
+
+def test_images_that_are_all_broken_are_not_all_looked_at() -> None:
+    coming = iter([("an image", b"junk")] * 20_000)
+    with pytest.raises(DataError, match="9,980 more at least; the rest was not looked at"):
+        decode(coming, 20_000, Form())
+    assert len(list(coming)) == 10_000
+
+
+def test_images_that_no_memory_holds_are_refused_with_what_would_help() -> None:
+    with pytest.raises(OutOfMemoryError, match=r"images of 4x5 take .* keep them on disk"):
+        decode([("an image", IMAGES[0])], 10**15, Form())
+
+
+def test_labels_that_no_memory_holds_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(pq, "read_table", none_left)
+    with pytest.raises(OutOfMemoryError, match="does not fit into memory"):
+        write(tmp_path / "a.parquet").load()
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP"])

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from membrane.core.errors import DataError, SettingError
+from membrane.core.errors import DataError, OutOfMemoryError, SettingError
 from membrane.data import Table
 
 CSV = """age,income,owner,city,label,split
@@ -50,6 +50,54 @@ def test_columns_become_features_with_what_the_train_split_teaches(tmp_path: Pat
 def test_numbers_stay_as_they_are_if_asked_for_and_columns_can_be_left_out(tmp_path: Path) -> None:
     train, _ = Table(saved(tmp_path), split="split", standardize=False, drop=("city", "income")).load()
     assert train.x.tolist() == [[10, 1], [20, 0], [30, 1], [40, 1]]
+
+
+def columns(folder: Path, **changed: Any) -> Table:  # noqa: ANN401
+    data = {"age": [1.0, 2.0, 3.0], "label": [0, 1, 0], "split": ["train", "train", "test"], **changed}
+    pq.write_table(pa.table(data), folder / "people.parquet")
+    return Table(str(folder / "people.parquet"), split="split")
+
+
+NO_TEXT = pa.array([b"\xff"] * 3).view(pa.string())  # not UTF-8
+FAR_FUTURE = pa.array([2**62] * 3).cast(pa.timestamp("us"))  # no year of Python's
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"age": NO_TEXT}, "column 'age' cannot be read"),
+        ({"age": NO_TEXT.dictionary_encode()}, "column 'age' cannot be read"),
+        ({"label": NO_TEXT}, "column 'label' cannot be read"),
+        ({"split": NO_TEXT}, "column 'split' cannot be read"),
+        ({"split": FAR_FUTURE}, "column 'split' cannot be read"),
+        ({"split": [["train"]] * 3}, "column 'split' cannot be read"),
+        ({"split": [None, "train", None]}, r"no rows with split = \['test'\]; there are \['None', 'train'\]"),
+        ({"age": [1e308, -1e308, 0.0]}, "too large for float32"),
+    ],
+)
+def test_columns_that_python_cannot_hold_are_named(tmp_path: Path, changed: dict[str, Any], said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        columns(tmp_path, **changed).load()
+
+
+def test_names_of_columns_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"a\xff,label\n1,0\n2,1\n")
+    with pytest.raises(DataError, match="is not a whole CSV or parquet file"):
+        Table(str(tmp_path / "a.csv")).load()
+
+
+def test_very_many_columns_of_one_name_are_counted_in_one_go(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="has several columns"):
+        Table(saved(tmp_path, "a," * 30_000 + "label\n")).load()
+
+
+def test_a_table_that_no_memory_holds_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("membrane.data.table.column_of", none_left)
+    with pytest.raises(OutOfMemoryError, match="does not fit into memory"):
+        columns(tmp_path).load()
 
 
 def test_tabs_separate_in_tsv(tmp_path: Path) -> None:

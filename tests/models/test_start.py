@@ -128,3 +128,9 @@ def test_another_architecture_no_file_and_a_pickle_are_refused(tmp_path: Path) -
     torch.save(build().state_dict(), tmp_path / "pickle.pt")
     with pytest.raises(StoreError, match="pickle"):
         start_from(build(), tmp_path / "pickle.pt", 4)
+
+
+def test_complex_weights_are_refused(tmp_path: Path) -> None:
+    state = {key: value.to(torch.complex64) if value.ndim else value for key, value in build().state_dict().items()}
+    with pytest.raises(ModelError, match="holds complex numbers in"):
+        start_from(build(), written(tmp_path, state), 4)

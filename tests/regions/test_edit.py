@@ -347,3 +347,9 @@ def test_statistics_of_inputs_as_trained_are_recomputed_alike_every_time() -> No
         recalibrate(model, x, augment=flip_and_crop)
     assert torch.equal(shuffled[1].running_mean, again[1].running_mean)
     assert not torch.equal(shuffled[1].running_mean, plain[1].running_mean)
+
+
+def test_complex_weights_are_refused() -> None:
+    net = nn.Linear(2, 1)
+    with pytest.raises(ModelError, match="complex numbers in 'weight'"):
+        load_state(net, {key: value.to(torch.complex64) for key, value in net.state_dict().items()})

@@ -258,6 +258,8 @@ def list_facts(folder: Path) -> None:
         (list_facts, "does not hold a trail"),
         (change_facts(n_epochs="gone"), "does not hold a trail"),
         (change_facts(n_epochs="many"), "does not hold a trail"),
+        (change_facts(n_epochs=2**62), "does not hold a trail"),  # no list of so many epochs is made
+        (change_facts(n_epochs=float("inf")), "does not hold a trail"),
         (change_facts(n_epochs=3), "does not hold a trail"),
         (change_facts(released="gone"), "does not hold a trail"),
         (change_facts(released=3), "does not hold a trail"),

@@ -39,6 +39,8 @@ def oddities(settings: Mapping[str, Any]) -> list[str]:
             found.add("a whole number is larger than 64 bits hold.")
         elif isinstance(value, str) and len(value) > _LONGEST:
             found.add(f"a text is {len(value):,} characters long; at most {_LONGEST:,} are read.")
+        elif isinstance(value, str) and any("\ud800" <= sign <= "\udfff" for sign in value):
+            found.add("a text holds half of a surrogate pair, which is no character.")
     return sorted(found)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import hashlib
 import json
 import types
@@ -15,6 +16,8 @@ from membrane.core.errors import SettingError, collected, raise_all
 
 T = TypeVar("T")
 Make = Callable[[type[Any], Any, str], Any]  # (dataclass, plain settings, what it is called in errors) to an object
+
+_hints = functools.cache(typing.get_type_hints)  # slow, and the same each time
 
 
 def to_plain(value: Any) -> Any:  # noqa: ANN401 -- settings hold any JSON-like value
@@ -68,7 +71,7 @@ def build(cls: type[T], settings: Mapping[str, Any], what: str, make: Make | Non
         SettingError: Listing every unknown name, missing value and wrong type at once.
     """
     fields = {field.name: field for field in dataclasses.fields(cls) if field.init}  # type: ignore[arg-type]
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)  # type: ignore[arg-type]  # classes are hashable
     has = f"It has: {', '.join(fields)}." if fields else "It has no settings."
     mistakes = [
         f"{what} has no setting {name!r}. {did_you_mean(name, fields)}{has}" for name in settings if name not in fields

@@ -143,6 +143,10 @@ def read_tensors(path: Path, checksum: str | None = None) -> dict[str, torch.Ten
 def _parse(content: bytes, path: Path) -> dict[str, torch.Tensor]:
     try:
         return load(content)
+    except KeyError as problem:
+        raise StoreError(
+            f"{path} holds numbers of the type {problem}, which torch does not know; save them in another one."
+        ) from problem
     except (SafetensorError, ValueError) as problem:
         if content.startswith(_PICKLE_STARTS) and content[8:9] != b"{":  # a header's length may begin with any byte
             raise StoreError(

@@ -13,10 +13,8 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
 from membrane.core.errors import DataError
-from membrane.data.examples import Examples, class_names
+from membrane.data.examples import Examples, class_names, refuse_large
 from membrane.data.inputs import Inputs, Npy, refuse_infinite, rows_of
-
-_MOST_CLASSES = 1_000_000
 
 
 def from_arrays(
@@ -67,11 +65,9 @@ def _examples(inputs: Inputs, labels: Tensor, classes: Sequence[str] | None, sou
     if labels.is_floating_point() and not torch.equal(labels, labels.round()):
         raise DataError("labels are not whole numbers; a classifier's labels are class indices from 0.")
     labels = labels.to(torch.int64)
+    if not classes:
+        refuse_large(labels)
     n_classes = len(classes) if classes else max(int(labels.max()) + 1 if labels.numel() else 1, 1)
-    if n_classes > _MOST_CLASSES:
-        raise DataError(
-            f"the largest label is {n_classes - 1:,}; class indices run from 0, so these look like other numbers."
-        )
     return Examples(inputs, labels, class_names(n_classes, classes), source)
 
 

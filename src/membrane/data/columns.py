@@ -45,8 +45,10 @@ class Column:
         if standardize:
             seen = values[train]
             plain = np.isin(seen, (0, 1)).all(0) | (seen == seen[0]).all(0)
-            mean, std = seen.mean(0), seen.std(0)
-            values = np.where(plain, values, (values - mean) / np.where(plain | (std == 0), 1, std))
+            with np.errstate(over="ignore", invalid="ignore"):  # refused below
+                mean, std = seen.mean(0), seen.std(0)
+                values = np.where(plain, values, (values - mean) / np.where(plain | (std == 0), 1, std))
+            values[:, ~plain & ~np.isfinite(std)] = np.inf
         with np.errstate(over="ignore"):
             features = values.astype(np.float32)
         if not np.isfinite(features).all():
@@ -82,7 +84,7 @@ def column_of(values: pa.ChunkedArray, name: str) -> Column:
         kind = values.type
     _refuse_gaps(np.asarray(values.is_null()), name)
     if kinds.is_string(kind) or kinds.is_large_string(kind):
-        return Column(name, np.asarray(values.to_pylist(), dtype=object))
+        return Column(name, values_of(values, name))
     width = 1
     if kinds.is_fixed_size_list(kind) or kinds.is_list(kind) or kinds.is_large_list(kind):
         lengths = {len(item) for item in values}
@@ -95,6 +97,29 @@ def column_of(values: pa.ChunkedArray, name: str) -> Column:
     numbers = np.asarray(values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)).reshape(-1, width)
     _refuse_gaps(~np.isfinite(numbers).all(1), name)
     return Column(name, numbers)
+
+
+def values_of(values: pa.ChunkedArray | pa.Array, name: str) -> Values:
+    """(N,) what a column holds as Python's values, each different one made once; None where there is none.
+
+    Raises:
+        DataError: If they are no simple values, texts that are not UTF-8, or times that Python does not know.
+    """
+    import pyarrow as pa
+
+    parts = [np.empty(0, dtype=object)]
+    try:
+        for chunk in values.chunks if isinstance(values, pa.ChunkedArray) else [values]:
+            encoded = chunk if isinstance(chunk, pa.DictionaryArray) else chunk.dictionary_encode()
+            different = encoded.dictionary.to_pylist()
+            words = np.empty(len(different) + 1, dtype=object)
+            words[:-1] = different
+            parts.append(
+                words[encoded.indices.cast(pa.int64()).fill_null(len(different)).to_numpy(zero_copy_only=False)]
+            )
+    except (pa.ArrowException, ValueError, OverflowError) as problem:  # UnicodeDecodeError is a ValueError
+        raise DataError(f"column {name!r} cannot be read ({problem}); make it whole numbers or texts.") from problem
+    return np.concatenate(parts)
 
 
 def labels_of(values: pa.ChunkedArray, name: str) -> tuple[torch.Tensor, tuple[str, ...]]:

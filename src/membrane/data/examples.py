@@ -13,6 +13,8 @@ from torch import Tensor
 from membrane.core.errors import DataError, raise_all
 from membrane.data.inputs import Inputs, concatenated, pieces, selected
 
+MOST_CLASSES = 1_000_000
+
 
 @dataclass(frozen=True)
 class Examples:
@@ -88,6 +90,18 @@ def _mistakes(x: Inputs, y: Tensor, n_classes: int) -> list[str]:
 def joined(first: Examples, second: Examples) -> Examples:
     """The examples of both, in that order, under the class names and source of the first."""
     return Examples(concatenated([first.x, second.x]), torch.cat([first.y, second.y]), first.classes, first.source)
+
+
+def refuse_large(y: Tensor) -> None:
+    """Refuse labels that are so large that they cannot be class indices, before something is made for each class.
+
+    Raises:
+        DataError: If the largest is a million or more.
+    """
+    if y.numel() and int(y.max()) >= MOST_CLASSES:
+        raise DataError(
+            f"the largest label is {int(y.max()):,}; class indices run from 0, so these look like other numbers."
+        )
 
 
 def class_names(n_classes: int, names: Sequence[str] | None = None) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import warnings
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from membrane.core.errors import DataError, SettingError, collected, raise_all
+from membrane.core.errors import DataError, OutOfMemoryError, SettingError, collected, raise_all
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")  # none of them starts another program
 LARGEST = 4096 * 4096  # pixels of one image; a bigger one in a training set is a decompression bomb
 _LISTED = 20
+_MOST_MISTAKES = 10_000
 
 Colour = Literal["rgb", "grey"]
 Pixels = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
@@ -73,20 +75,36 @@ def decode(named: Iterable[tuple[str, Any]], n: int, form: Form) -> Pixels:
     pixels: Pixels | None = None
     mistakes: list[str] = []
     for i, (where, content) in enumerate(named):
+        one = None
         with collected(mistakes):
             one = pixels_of(content, where, form)
-            if pixels is None:
-                pixels = np.empty((n, *one.shape), dtype=np.uint8)
-            if one.shape != pixels.shape[1:]:
+            if pixels is not None and one.shape != pixels.shape[1:]:
                 raise DataError(
                     f"{where}: the image is {one.shape[2]}x{one.shape[1]}, the ones before "
                     f"{pixels.shape[3]}x{pixels.shape[2]}. Set size, or resize all to one size first."
                 )
+        if one is not None:
+            pixels = _room(n, one.shape) if pixels is None else pixels
+        if one is not None and one.shape == pixels.shape[1:]:
             pixels[i] = one
-    more = [f"... and {len(mistakes) - _LISTED:,} more."] if len(mistakes) > _LISTED else []
+        if len(mistakes) >= _MOST_MISTAKES:
+            break
+    unseen = " at least; the rest was not looked at" if len(mistakes) >= _MOST_MISTAKES else ""
+    more = [f"... and {len(mistakes) - _LISTED:,} more{unseen}."] if len(mistakes) > _LISTED else []
     raise_all(mistakes[:_LISTED] + more, DataError)
     assert pixels is not None  # no caller decodes nothing
     return pixels
+
+
+def _room(n: int, shape: tuple[int, ...]) -> Pixels:
+    try:
+        return np.empty((n, *shape), dtype=np.uint8)
+    except (MemoryError, ValueError) as problem:  # ValueError where no machine has so much
+        size = f"{n * math.prod(shape):,} bytes"
+        raise OutOfMemoryError(
+            f"{n:,} images of {shape[2]}x{shape[1]} take {size} of memory, more than there is. Set a smaller size, or "
+            'keep them on disk: data = { name = "on_disk", ... }.'
+        ) from problem
 
 
 def pixels_of(content: Any, where: str, form: Form) -> Pixels:  # noqa: ANN401 -- whatever somebody calls an image

@@ -66,7 +66,7 @@ class OnDisk(Source):
 
     def missing(self) -> list[str]:
         """What the other source misses, if it is still needed."""
-        return [] if self._finished.is_file() else self.of.missing()
+        return [] if os.path.isfile(self._finished) else self.of.missing()  # no path makes it raise
 
     def write(self, progress: Progress = silent) -> None:
         """Decode into the folder what is not there yet.

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import torch
 
-from membrane.core.errors import DataError, raise_all
-from membrane.data.examples import class_names
+from membrane.core.errors import DataError, collected, raise_all
+from membrane.data.columns import values_of
+from membrane.data.examples import class_names, refuse_large
 from membrane.data.images import Colour, Form
 from membrane.data.listing import Listing, decoded
-from membrane.data.source import Paths, Source, Splits, matches
+from membrane.data.source import Paths, Source, Splits, fitting, matches
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -76,7 +77,10 @@ class Parquet(Source):
         Raises:
             DataError: If a file is missing, truncated or lacks a column.
         """
-        shards = self._shards()
+        with fitting(self._where, "Give fewer files or rows."):
+            return self._listing(self._shards())
+
+    def _listing(self, shards: Sequence[_Shard]) -> Listing:
         split = np.concatenate([shard.split for shard in shards])
         missing = {"train", "test"} - set(split)
         if missing:
@@ -84,6 +88,7 @@ class Parquet(Source):
             raise DataError(f"{self._where}: no rows with {self.split} = {sorted(missing)}; there are {there}.")
         used = np.isin(split, ("train", "test"))
         y = torch.cat([shard.labels() for shard in shards])
+        refuse_large(y)
         classes = class_names(int(y.max()) + 1, _class_names(shards[0].schema, self.label))
         blocks = decoded(lambda: self._images(shards, used), int(used.sum()), Form(self.size, self.colour))
         train, test = (torch.from_numpy(np.flatnonzero(split[used] == part)) for part in ("train", "test"))
@@ -127,9 +132,16 @@ class _Shard:
 
         self.file = file
         self.split = np.empty(0, dtype=object)
-        self._labels: list[Any] = []
+        self._labels = np.empty(0, dtype=object)
         with _whole(file):
-            self.schema: pa.Schema = pq.read_schema(file)
+            told = pq.read_metadata(file)
+            self.schema: pa.Schema = told.schema.to_arrow_schema()
+            n_bytes = os.stat(file).st_size
+        if told.num_rows > n_bytes:  # labels alone could unpack to more than memory holds
+            raise DataError(
+                f"{file} says that it holds {told.num_rows:,} rows in {n_bytes:,} bytes; no image takes less than a byte. "
+                "Download it again."
+            )
 
     @property
     def name_says(self) -> str | None:
@@ -152,20 +164,27 @@ class _Shard:
             )
         with _whole(self.file):
             table = pq.read_table(self.file, columns=columns)
-        self._labels = table.column(label).to_pylist()
         self.split = np.full(table.num_rows, part, dtype=object)
-        if split:
-            self.split[:] = table.column(split).to_pylist()
+        found: list[str] = []
+        with collected(found, f"{self.file}: "):
+            self._labels = values_of(table.column(label), label)
+        with collected(found, f"{self.file}: "):
+            self.split = values_of(table.column(split), split) if split else self.split
+        raise_all(found, DataError)
 
     def labels(self) -> torch.Tensor:
         values = self._labels
-        wrong = [row for row, value in enumerate(values) if not isinstance(value, int) or isinstance(value, bool)]
+        wrong = [
+            row
+            for row, value in enumerate(values)
+            if not isinstance(value, int) or isinstance(value, bool) or value >= 2**63
+        ]
         if wrong:
             raise DataError(
                 f"{self.file}: {len(wrong)} labels are not whole numbers, the first is {values[wrong[0]]!r} in row "
                 f"{wrong[0]}. Labels are class indices from 0."
             )
-        return torch.tensor(values, dtype=torch.int64)
+        return torch.from_numpy(values.astype(np.int64))
 
     def images(self, image: str) -> Iterator[Any]:
         import pyarrow.parquet as pq
@@ -207,7 +226,7 @@ def _whole(file: str) -> Iterator[None]:
 
     try:
         yield
-    except (pa.ArrowException, OSError) as problem:
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as problem:  # of texts that are no UTF-8, odd times
         raise DataError(f"{file} is not a whole parquet file ({problem}); download it again.") from problem
 
 
@@ -215,10 +234,10 @@ def _class_names(schema: pa.Schema, label: str) -> list[str] | None:
     """Names from the file's own ``classes``, else from Hugging Face's description of the label column."""
     metadata = schema.metadata or {}
     if classes := metadata.get(b"classes"):
-        lines: list[str] = classes.decode().splitlines()
+        lines: list[str] = classes.decode(errors="replace").splitlines()
         return lines
     try:
         names = json.loads(metadata.get(b"huggingface", b""))["info"]["features"][label]["names"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None  # no description, or of another form: classes are numbered
     return [str(name) for name in names] if isinstance(names, list) else None

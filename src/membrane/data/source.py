@@ -5,12 +5,13 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 import torch
 
-from membrane.core.errors import SettingError
+from membrane.core.errors import OutOfMemoryError, SettingError
 from membrane.core.generators import torch_generator
 from membrane.data.examples import Examples
 from membrane.data.listing import Listing, listed
@@ -70,6 +71,19 @@ def matches(path: str) -> list[str]:
         return sorted(glob.glob(path, recursive=True))
     except (OSError, ValueError):
         return []
+
+
+@contextmanager
+def fitting(what: str, advice: str) -> Iterator[None]:
+    """Say it plainly where memory runs out in reading.
+
+    Raises:
+        OutOfMemoryError: In place of what Python, numpy or Arrow raise.
+    """
+    try:
+        yield
+    except MemoryError as problem:
+        raise OutOfMemoryError(f"{what} does not fit into memory ({problem}). {advice}") from problem
 
 
 def split_off(examples: Examples, test: float, seed: int) -> Splits:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
+import os
+import zlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +15,16 @@ import numpy as np
 import torch
 
 from membrane.core.errors import DataError, SettingError, collected, raise_all
-from membrane.data.columns import Column, column_of, labels_of
+from membrane.data.columns import Column, column_of, labels_of, values_of
 from membrane.data.examples import Examples
-from membrane.data.source import Source, Splits, refuse_share, split_off
+from membrane.data.source import Source, Splits, fitting, refuse_share, split_off
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _MOST_COLUMNS = 100_000
+_MOST_UNPACKED = 1_000  # times the size of a compressed file; real tables shrink to a hundredth at best
+_SMALL = 1 << 24  # bytes, or cells, that any file may unpack to
 
 
 @dataclass(frozen=True)
@@ -64,7 +70,10 @@ class Table(Source):
         Raises:
             DataError: If the file is missing, broken or lacks a column, or listing every column that cannot be used.
         """
-        table = self._table()
+        with fitting(self.path, "Leave columns out with drop, or rows."):
+            return self._splits(self._table())
+
+    def _splits(self, table: pa.Table) -> Splits:
         mistakes: list[str] = []
         y, classes = torch.zeros(table.num_rows, dtype=torch.int64), tuple[str, ...](["0"])
         with collected(mistakes, f"{self.path}: "):
@@ -100,7 +109,7 @@ class Table(Source):
             parts = split_off(Examples(index[:, None].float(), index * 0, ("0",)), self.test, self.seed)
             train, test = (part.x[:].flatten().long() for part in parts)
             return train, test
-        split = np.asarray(table.column(self.split).to_pylist(), dtype=object)
+        split = values_of(table.column(self.split), self.split)
         missing = {"train", "test"} - set(split)
         if missing:
             there = sorted(map(str, set(split)))
@@ -113,18 +122,18 @@ class Table(Source):
 
         try:
             table = _read(self.path)
+            names = table.column_names
         except FileNotFoundError as problem:
             raise DataError(f"there is no file {self.path}. Give the path of a .csv or .parquet file.") from problem
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as problem:
+        except (pa.ArrowException, OSError, EOFError, zlib.error, UnicodeDecodeError) as problem:
             raise DataError(f"{self.path} is not a whole CSV or parquet file ({problem}).") from problem
-        names = table.column_names
         found = [
             f"{self.path} has no column {name!r}; it has {names[:20]}{' and more' if len(names) > 20 else ''}. "
             "Name them in the data settings."
             for name in (self.label, *((self.split,) if self.split else ()), *self.drop)
             if name not in names
         ]
-        found += [f"{self.path} has several columns {name!r}." for name in sorted(set(names)) if names.count(name) > 1]
+        found += [f"{self.path} has several columns {name!r}." for name, n in sorted(Counter(names).items()) if n > 1]
         if table.num_rows < 2:
             found.append(f"{self.path} has {table.num_rows} rows; two splits need two or more.")
         if not found and not self._features(table):
@@ -139,10 +148,32 @@ def _read(path: str) -> pa.Table:
 
     suffixes = [suffix.lower() for suffix in Path(path).suffixes]
     if ".parquet" in suffixes:
+        told = pq.read_metadata(path)
+        _refuse_bomb(path, told.num_rows * told.num_columns, "cells")
         return pq.read_table(path)
     if ".csv" not in suffixes and ".tsv" not in suffixes:
         raise DataError(f"{path} is neither .csv nor .tsv nor .parquet; only these are read.")
+    if ".gz" in suffixes:
+        _refuse_bomb(path, _unpacked(path), "bytes")
     missing = csv.ConvertOptions(strings_can_be_null=True)
     return csv.read_csv(
         path, parse_options=csv.ParseOptions(delimiter="\t" if ".tsv" in suffixes else ","), convert_options=missing
     )
+
+
+def _refuse_bomb(path: str, n: int, what: str) -> None:
+    if n > max(_MOST_UNPACKED * os.stat(path).st_size, _SMALL):
+        raise DataError(
+            f"{path} would unpack to {n:,} {what} or more, over {_MOST_UNPACKED:,} times its size; that is no table. If it "
+            "is one, write it without compression."
+        )
+
+
+def _unpacked(path: str) -> int:
+    """Bytes in a .gz file, counted to one above what it may hold and no further."""
+    most = max(_MOST_UNPACKED * os.stat(path).st_size, _SMALL)
+    n = 0
+    with gzip.open(path) as content:
+        while n <= most and (piece := content.read(1 << 20)):
+            n += len(piece)
+    return n

@@ -44,6 +44,8 @@ def start_from(net: nn.Module, path: str | os.PathLike[str], n_classes: int) -> 
     before = {_classes(given[key], own[key], n_classes) for key in other}
     if missing or extra or len(before) > 1 or None in before:
         raise ModelError(_mismatch(name, {"missing": missing, "unknown": extra}, other, own, given))
+    if odd := [key for key in wanted if key in given and given[key].is_complex() and not own[key].is_complex()]:
+        raise ModelError(f"{name} holds complex numbers in {odd[0]!r}, where the network has real ones.")
     with torch.no_grad():
         for key, value in own.items():
             if key in given and key not in other:

@@ -38,6 +38,8 @@ def load_state(model: nn.Module, state: State) -> None:
         raise ModelError(
             f"these weights belong to another network: {len(wrong)} names or shapes differ, first {wrong[:3]}."
         )
+    if odd := [key for key in own if state[key].is_complex() and not own[key].is_complex()]:
+        raise ModelError(f"these weights are complex numbers in {odd[0]!r}, where the network has real ones.")
     with torch.no_grad():
         for key, value in own.items():
             value.copy_(state[key])

@@ -23,7 +23,10 @@ from membrane.data.source import Source, Splits
 
 _PIECE = 1 << 20
 # What readers of archives raise on damaged ones.
-_DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, UnicodeDecodeError)
+_DAMAGED = (
+    tarfile.TarError, zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, UnicodeDecodeError,
+    IndexError, RuntimeError,  # zipfile's, of extra fields cut short; of encryption and rare versions
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
