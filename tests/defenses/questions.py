@@ -53,6 +53,8 @@ def is_the_baseline_at_strength_zero(row: Row, catalogue: Catalogue[Defense]) ->
     model = finished(row.make(row.nothing, catalogue)).model
     if row.exact:
         assert weight_bits(model) == weight_bits(undefended)
+        answers = logits_of(released(row.make(row.nothing, catalogue)), TEST), logits_of(undefended, TEST)
+        torch.testing.assert_close(*(torch.softmax(one, 1) for one in answers))
         return
     expected = recipe().model.build(MEMBERS, torch_generator(0)).eval()
     load_state(expected, copy_state(undefended))

@@ -142,4 +142,8 @@ DEFENSE_ROWS = (
             *outside("lr_center", 0.0),
         ),
     ),
+    Row("memguard", {"epsilon": 0.0}, nonsense=(*outside("epsilon", -0.1, 2.1), {"epochs": 0}, *outside("lr", 0.0))),
+    Row("temperature", {"temperature": 1.0}, {"temperature": 5.0}, nonsense=outside("temperature", 0.9, -2.0)),
+    Row("top_k", {"k": 3}, nonsense=({"k": 0}, {"k": 1.5})),
+    Row("rounding", {"digits": 15}, nonsense=({"digits": 0}, {"digits": 16}, {"digits": 1.5})),
 )

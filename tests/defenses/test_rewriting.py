@@ -10,7 +10,7 @@ from membrane.core.errors import SettingError
 from membrane.core.generators import torch_generator
 from membrane.data import Examples
 from membrane.data.loader import as_inputs
-from membrane.defenses import HAMP, HAMPOutput, HAMPTraining
+from membrane.defenses import HAMP, HAMPOutput, HAMPTraining, Rounding, Temperature, TopK
 from membrane.defenses.hamp import RandomAnswers, soft_label
 from membrane.models import MLP, check_steady, logits_of
 from membrane.training import Defense, Recipe, fit
@@ -86,3 +86,53 @@ def test_hamp_shares_the_training_of_its_training_part() -> None:
         for one in (Defense(), HAMPTraining(0.9, 0.1))
     )
     assert unsure < sure - 0.2
+
+
+def table(*rows: list[float]) -> nn.Module:
+    """A network that answers input i with the logarithms of row i."""
+
+    class Table(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.tensor(rows).log()[x[:, 0].long()]
+
+    return Table().eval()
+
+
+def shown(defense: Defense, *rows: list[float]) -> list[list[float]]:
+    model = defense.release(table(*rows))
+    found: list[list[float]] = torch.softmax(model(torch.arange(len(rows)).float()[:, None]), 1).tolist()
+    return found
+
+
+def test_temperature_by_hand() -> None:
+    (p,) = shown(Temperature(2.0), [0.64, 0.32, 0.04])
+    total = 0.8 + 0.32**0.5 + 0.2
+    assert p == pytest.approx([0.8 / total, 0.32**0.5 / total, 0.2 / total])
+    model = table([1.0])
+    assert Temperature(1.0).release(model) is model
+
+
+def test_top_k_by_hand() -> None:
+    rows = [0.5, 0.3, 0.15, 0.05], [0.1, 0.2, 0.3, 0.4]
+    assert shown(TopK(1), *rows) == [pytest.approx([0.5] + [0.5 / 3] * 3), pytest.approx([0.2, 0.2, 0.2, 0.4])]
+    assert shown(TopK(2), *rows) == [pytest.approx([0.5, 0.3, 0.1, 0.1]), pytest.approx([0.15, 0.15, 0.3, 0.4])]
+    for k in (3, 4, 100):
+        assert shown(TopK(k), *rows) == [pytest.approx(row) for row in rows]
+    (tied,) = shown(TopK(1), [0.4, 0.4, 0.1, 0.1])
+    assert tied == pytest.approx([0.4, 0.2, 0.2, 0.2]), "the first of equal classes"
+
+
+def test_top_k_of_the_surest_answers_is_exact() -> None:
+    sure = nn.Identity()
+    logits = TopK(1).release(sure)(torch.tensor([[100.0, 0.0, -50.0, -50.0]]))
+    assert torch.isfinite(logits).all()
+    assert logits[0, 1:].tolist() == pytest.approx([-1.0986] * 3, abs=1e-3)
+
+
+def test_rounding_by_hand() -> None:
+    assert shown(Rounding(1), [0.64, 0.32, 0.04]) == [pytest.approx([2 / 3, 1 / 3, 0], abs=1e-6)]
+    assert shown(Rounding(2), [0.5612, 0.4388]) == [pytest.approx([0.56, 0.44])]
+    logits = Rounding(2).release(nn.Identity())(torch.tensor([[20.0, 0.0, 0.0]]))
+    assert torch.isfinite(logits).all()
+    assert logits[0, 0].item() == pytest.approx(0.0)
+    assert (logits[0, 1:] < -100).all(), "a probability of 0, as the reader of foreign answers has it"

@@ -11,10 +11,14 @@ from membrane.defenses.focal import FocalLoss
 from membrane.defenses.hamp import HAMP, HAMPOutput, HAMPTraining
 from membrane.defenses.l2 import L2
 from membrane.defenses.label_smoothing import LabelSmoothing
+from membrane.defenses.memguard import MemGuard
 from membrane.defenses.mixup import Mixup
 from membrane.defenses.mixup_mmd import MixupMMD
 from membrane.defenses.relaxloss import RelaxLoss
+from membrane.defenses.rounding import Rounding
 from membrane.defenses.short_schedule import ShortSchedule
+from membrane.defenses.temperature import Temperature
+from membrane.defenses.top_k import TopK
 from membrane.defenses.windows import WeightAveraging
 from membrane.training.defense import Defense
 
@@ -39,6 +43,10 @@ DEFENSES: Catalogue[Defense] = Catalogue(
         HAMPOutput,
         CCL,
         CRL,
+        MemGuard,
+        Temperature,
+        TopK,
+        Rounding,
     ],
 )
 
@@ -57,9 +65,13 @@ __all__ = [
     "HAMPOutput",
     "HAMPTraining",
     "LabelSmoothing",
+    "MemGuard",
     "Mixup",
     "MixupMMD",
     "RelaxLoss",
+    "Rounding",
     "ShortSchedule",
+    "Temperature",
+    "TopK",
     "WeightAveraging",
 ]
