@@ -130,6 +130,13 @@ def test_another_architecture_no_file_and_a_pickle_are_refused(tmp_path: Path) -
         start_from(build(), tmp_path / "pickle.pt", 4)
 
 
+def test_a_counter_of_another_shape_is_refused(tmp_path: Path) -> None:
+    state = build().state_dict()
+    counter = next(key for key, value in state.items() if not value.ndim)
+    with pytest.raises(ModelError, match=f"1 of another shape, first '{counter}'"):
+        start_from(build(), written(tmp_path, {**state, counter: torch.zeros(2)}), 4)
+
+
 def test_complex_weights_are_refused(tmp_path: Path) -> None:
     state = {key: value.to(torch.complex64) if value.ndim else value for key, value in build().state_dict().items()}
     with pytest.raises(ModelError, match="holds complex numbers in"):

@@ -72,7 +72,7 @@ def file_checksum(path: str | os.PathLike[str]) -> str:
 
 def _classes(given: Tensor, own: Tensor, n_classes: int) -> int | None:
     """Classes that a layer of the file was made for, if it is a head; None if it differs in more than that."""
-    is_head = given.ndim > 0 and len(own) == n_classes and given.shape[1:] == own.shape[1:]
+    is_head = given.ndim > 0 and own.shape[:1] == (n_classes,) and given.shape[1:] == own.shape[1:]
     return len(given) if is_head else None
 
 
