@@ -128,6 +128,21 @@ def test_weights_come_from_safetensors_and_from_nothing_else(tmp_path: Path) -> 
         load_weights(fresh, tmp_path / "weights.pt")
 
 
+def test_weights_of_another_kind_or_not_finite_are_refused_and_leave_the_network_alone(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    state = net().state_dict()
+    odd = {"0.weight": state["0.weight"].to(torch.int32), "2.bias": torch.full((3,), torch.nan)}
+    save_file(state | odd, tmp_path / "weights.safetensors")
+    fresh = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3))
+    before = fresh(X)
+    with pytest.raises(ModelError, match=r"(?s)2 mistakes.*0.weight holds torch.int32.*2.bias holds NaN"):
+        load_weights(fresh, tmp_path / "weights.safetensors")
+    assert torch.equal(fresh(X), before)
+    save_file({name: value.double() for name, value in state.items()}, tmp_path / "weights.safetensors")
+    load_weights(fresh, tmp_path / "weights.safetensors")  # precision does not matter
+
+
 def test_onnx_without_its_runtime_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
     with pytest.raises(SettingError, match=r"pip install 'membrane\[onnx\]'"):

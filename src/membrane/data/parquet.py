@@ -139,8 +139,8 @@ class _Shard:
             n_bytes = os.stat(file).st_size
         if told.num_rows > n_bytes:  # labels alone could unpack to more than memory holds
             raise DataError(
-                f"{file} says that it holds {told.num_rows:,} rows in {n_bytes:,} bytes; no image takes less than a byte. "
-                "Download it again."
+                f"{file} says that it holds {told.num_rows:,} rows in {n_bytes:,} bytes; an image takes "
+                "one or more. Download it again."
             )
 
     @property

@@ -164,8 +164,8 @@ def _read(path: str) -> pa.Table:
 def _refuse_bomb(path: str, n: int, what: str) -> None:
     if n > max(_MOST_UNPACKED * os.stat(path).st_size, _SMALL):
         raise DataError(
-            f"{path} would unpack to {n:,} {what} or more, over {_MOST_UNPACKED:,} times its size; that is no table. If it "
-            "is one, write it without compression."
+            f"{path} would unpack to {n:,} {what} or more, over {_MOST_UNPACKED:,} times its size; that is no table. "
+            "If it is one, write it without compression."
         )
 
 
