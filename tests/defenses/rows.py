@@ -24,6 +24,7 @@ class Row:
         exact: Whether the baseline comes back bit for bit; else up to float rounding and recalibration.
         trains: Whether it changes training, instead of only what is done afterwards.
         nonsense: Settings that it must refuse.
+        asked: Whether it can train with the questions' recipe; else a file of its own does.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Row:
     exact: bool = True
     trains: bool = False
     nonsense: tuple[Mapping[str, Any], ...] = ()
+    asked: bool = True
 
     def make(self, settings: Mapping[str, Any], catalogue: Catalogue[Defense] = DEFENSES) -> Defense:
         """The defense under these settings."""
@@ -146,4 +148,11 @@ DEFENSE_ROWS = (
     Row("temperature", {"temperature": 1.0}, {"temperature": 5.0}, nonsense=outside("temperature", 0.9, -2.0)),
     Row("top_k", {"k": 3}, nonsense=({"k": 0}, {"k": 1.5})),
     Row("rounding", {"digits": 15}, nonsense=({"digits": 0}, {"digits": 16}, {"digits": 1.5})),
+    Row(
+        "dp_sgd",
+        nothing=None,
+        trains=True,
+        asked=False,
+        nonsense=(*outside("noise", -0.1), *outside("clip", 0.0), *outside("delta", 0.0, 1.0)),
+    ),
 )

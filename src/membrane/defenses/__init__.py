@@ -5,6 +5,7 @@ from membrane.defenses.ccl import CCL
 from membrane.defenses.confidence_penalty import ConfidencePenalty
 from membrane.defenses.crl import CRL
 from membrane.defenses.cutmix import CutMix
+from membrane.defenses.dp_sgd import DPSGD
 from membrane.defenses.dropout import Dropout
 from membrane.defenses.early_stopping import EarlyStopping
 from membrane.defenses.focal import FocalLoss
@@ -43,6 +44,7 @@ DEFENSES: Catalogue[Defense] = Catalogue(
         HAMPOutput,
         CCL,
         CRL,
+        DPSGD,
         MemGuard,
         Temperature,
         TopK,
@@ -54,6 +56,7 @@ __all__ = [
     "CCL",
     "CRL",
     "DEFENSES",
+    "DPSGD",
     "HAMP",
     "L2",
     "ConfidencePenalty",
