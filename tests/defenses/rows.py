@@ -155,4 +155,11 @@ DEFENSE_ROWS = (
         asked=False,
         nonsense=(*outside("noise", -0.1), *outside("clip", 0.0), *outside("delta", 0.0, 1.0)),
     ),
+    Row(
+        "selena",
+        nothing=None,
+        strong={"models": 3, "left_out": 1},
+        trains=True,
+        nonsense=({"models": 1}, {"left_out": 0}, {"models": 3, "left_out": 3}, {"models": 2.5}),
+    ),
 )

@@ -17,6 +17,7 @@ from membrane.defenses.mixup import Mixup
 from membrane.defenses.mixup_mmd import MixupMMD
 from membrane.defenses.relaxloss import RelaxLoss
 from membrane.defenses.rounding import Rounding
+from membrane.defenses.selena import SELENA
 from membrane.defenses.short_schedule import ShortSchedule
 from membrane.defenses.temperature import Temperature
 from membrane.defenses.top_k import TopK
@@ -44,6 +45,7 @@ DEFENSES: Catalogue[Defense] = Catalogue(
         HAMPOutput,
         CCL,
         CRL,
+        SELENA,
         DPSGD,
         MemGuard,
         Temperature,
@@ -59,6 +61,7 @@ __all__ = [
     "DPSGD",
     "HAMP",
     "L2",
+    "SELENA",
     "ConfidencePenalty",
     "CutMix",
     "Defense",
