@@ -236,10 +236,18 @@ def test_a_task_and_its_training_keys_are_the_same(tmp_path: Path) -> None:
 def test_progress_counts_examples_and_files_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(on_disk_module, "_FILE", 10 * 108)
     told: list[tuple[str, float, float]] = []
-    OnDisk(str(tmp_path / "arrays"), written(tmp_path)).write(lambda *one: told.append(one))
+    OnDisk(str(tmp_path / "arrays"), written(tmp_path)).prepare(lambda *one: told.append(one))
     assert told == [("decode", done, 80) for done in range(10, 90, 10)]
     assert len(list((tmp_path / "arrays").glob("x-*.npy"))) == 8
     assert not (tmp_path / "arrays" / "unfinished.json").exists()
+
+
+def test_a_source_around_it_prepares_it_too(tmp_path: Path) -> None:
+    told: list[str] = []
+    Unique(OnDisk(str(tmp_path / "arrays"), written(tmp_path))).prepare(lambda what, done, total: told.append(what))
+    assert told == ["decode"]
+    Unique(Digits()).prepare()
+    assert (tmp_path / "arrays" / "data.json").is_file()
 
 
 def test_after_a_kill_the_next_call_goes_on_with_the_next_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,7 +259,7 @@ def test_after_a_kill_the_next_call_goes_on_with_the_next_file(tmp_path: Path, m
         def told(what, done, total):
             if done >= 30:
                 os.kill(os.getpid(), signal.SIGKILL)
-        OnDisk({str(folder)!r}, Parquet({source.path!r})).write(told)
+        OnDisk({str(folder)!r}, Parquet({source.path!r})).prepare(told)
     """
     ended = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], check=False)
     assert ended.returncode == -signal.SIGKILL
@@ -332,7 +340,7 @@ def damages(folder: Path) -> Iterator[tuple[str, Any, Any]]:
 
 def test_a_damaged_folder_is_refused_in_words(tmp_path: Path) -> None:
     whole = tmp_path / "whole"
-    OnDisk(str(whole), written(tmp_path)).write()
+    OnDisk(str(whole), written(tmp_path)).prepare()
     for name, content, kinds in damages(whole):
         folder = tmp_path / "damaged"
         shutil.copytree(whole, folder)

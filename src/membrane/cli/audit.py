@@ -35,7 +35,8 @@ def _add(parser: ArgumentParser) -> None:
 def _run(args: Namespace) -> int:
     start = time.monotonic()
     run = _with(read_run(args.file), args.references, args.seed)
-    flight = examine(run)
+    with Bar(args.quiet) as bar:
+        flight = examine(run, bar)
     out = Path(args.out)
     write_json(out / "audit.json", {"format": FORMAT, "settings": run.plain(), "versions": versions()})
     with stoppable(out, lambda: show(out, time.monotonic() - start)), Bar(args.quiet) as bar:

@@ -10,6 +10,7 @@ from membrane.cli.command import Command
 from membrane.cli.config import Run, read_run
 from membrane.cli.cost import missing_trials, non_member_trials
 from membrane.cli.preflight import Preflight, examine
+from membrane.cli.progress import Bar
 from membrane.cli.text import duration, size, wrapped
 from membrane.data import Task
 from membrane.training import Recipe
@@ -23,7 +24,8 @@ def _add(parser: ArgumentParser) -> None:
 
 
 def _run(args: Namespace) -> int:
-    flight = examine(read_run(args.file))
+    with Bar() as bar:
+        flight = examine(read_run(args.file), bar)
     print(f"{args.file}: nothing is wrong that can be known before training.\n")
     for line in _lines(flight):
         print(line, flush=True)

@@ -9,6 +9,7 @@ from membrane.attacks import Attack
 from membrane.cli.config import Run
 from membrane.core.errors import collected, raise_all
 from membrane.core.generators import torch_generator
+from membrane.core.progress import Progress, silent
 from membrane.core.settings import did_you_mean
 from membrane.data import Task, make_task
 from membrane.data.loader import as_inputs
@@ -38,8 +39,12 @@ class Preflight:
     attacks: list[Attack]
 
 
-def examine(run: Run) -> Preflight:
+def examine(run: Run, progress: Progress = silent) -> Preflight:
     """The run with its data, if nothing is known to stop it.
+
+    Args:
+        run: A run file, checked.
+        progress: Told of what has to be done to the data once.
 
     Raises:
         SettingError: Listing all that is wrong.
@@ -52,7 +57,7 @@ def examine(run: Run) -> Preflight:
     task = None
     attacks: list[Attack] = []
     with collected(found):
-        task = draw(run, n_models, run.sizes.canaries)
+        task = draw(run, n_models, run.sizes.canaries, progress)
     if task is not None:
         with collected(found):
             n_each = references_each(n_models)
@@ -63,12 +68,13 @@ def examine(run: Run) -> Preflight:
     return Preflight(run, task, attacks)
 
 
-def draw(run: Run, n_models: int, canaries: int) -> Task:
+def draw(run: Run, n_models: int, canaries: int, progress: Progress = silent) -> Task:
     """The run's data, split for so many models.
 
     Raises:
         DataError: If the data are too few or do not fit.
     """
+    run.data.prepare(progress)
     splits, sizes = run.data.load(), run.sizes
     pool = len(splits.train) - sizes.holdout if sizes.pool is None else sizes.pool
     return make_task(

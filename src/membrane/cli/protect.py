@@ -43,7 +43,7 @@ def _add(parser: ArgumentParser) -> None:
 def _run(args: Namespace) -> int:
     run, out = read_run(args.file), Path(args.out)
     label, recipe = chosen(run, args.defense)
-    task = whole_pool(run)
+    task = whole_pool(run, args.quiet)
     raise_all(pipeline_mistakes({label: recipe}, task))
     if out.exists() and not out.is_dir():
         raise SettingError(f"{out} is a file; name a folder.")
@@ -82,9 +82,10 @@ def chosen(run: Run, label: str | None) -> tuple[str, Recipe]:
     return label, run.recipe.with_defense(run.defenses[label])
 
 
-def whole_pool(run: Run) -> Task:
+def whole_pool(run: Run, quiet: bool = False) -> Task:
     """The run's data for one model that trains on the whole pool, no canaries planted."""
-    task = draw(run, 2, 0)
+    with Bar(quiet) as bar:
+        task = draw(run, 2, 0, bar)
     return dataclasses.replace(task, membership=np.ones((1, len(task.pool)), dtype=bool))
 
 

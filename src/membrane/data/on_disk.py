@@ -61,14 +61,14 @@ class OnDisk(Source):
             DataError: As the other source does; or if the folder was made from other data, or is damaged.
             StoreError: If the folder cannot be written or read, or the disk has too little room.
         """
-        self.write()
+        self.prepare()
         return opened(self.folder)
 
     def missing(self) -> list[str]:
         """What the other source misses, if it is still needed."""
         return [] if os.path.isfile(self._finished) else self.of.missing()  # no path makes it raise
 
-    def write(self, progress: Progress = silent) -> None:
+    def prepare(self, progress: Progress = silent) -> None:
         """Decode into the folder what is not there yet.
 
         Args:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import glob
 import os
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import torch
 
 from membrane.core.errors import OutOfMemoryError, SettingError
 from membrane.core.generators import torch_generator
+from membrane.core.progress import Progress, silent
 from membrane.data.examples import Examples
 from membrane.data.listing import Listing, listed
 
@@ -51,6 +53,24 @@ class Source:
             DataError: If the data are missing or not what they should be; what is wrong with an input may show later.
         """
         return listed(*self.load())
+
+    def prepare(self, progress: Progress = silent) -> None:
+        """Do what has to be done once before loading, as ``on_disk`` decodes; ``load`` does it too, untold.
+
+        Args:
+            progress: Told what is done and how much of it.
+
+        Raises:
+            DataError: As ``load`` does.
+            StoreError: If what is made cannot be written.
+        """
+        for one in self.inner():
+            one.prepare(progress)
+
+    def inner(self) -> list[Source]:
+        """The sources among the settings."""
+        values = (getattr(self, setting.name) for setting in dataclasses.fields(self))
+        return [value for value in values if isinstance(value, Source)]
 
     def missing(self) -> list[str]:
         """One sentence for each path where nothing is, before anything is loaded."""
