@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from membrane.metrics.agreement import Agreement, accused, agreement
 from membrane.metrics.bootstrap import (
     MIN_CLUSTERS,
     Resamples,
@@ -21,7 +22,9 @@ from membrane.metrics.curves import (
 )
 from membrane.metrics.epsilon import EpsilonBound, epsilon_bound
 from membrane.metrics.intervals import Interval, Rate, clopper_pearson
+from membrane.metrics.multiplicity import SliceExcess, holm, slice_excesses
 from membrane.metrics.one_run import OneRunAudit, audit_one_run, guess_membership, one_run_p_value
+from membrane.metrics.paired import leakage_difference
 from membrane.metrics.roc import Roc, auc, balanced_accuracy, roc, tpr_at_fpr
 from membrane.metrics.sample_size import non_members_to_measure, non_members_to_show
 from membrane.metrics.slices import Slice, SliceSize, check_slices, class_slices, slice_sizes
@@ -38,6 +41,7 @@ from membrane.metrics.utility import (
 
 __all__ = [
     "MIN_CLUSTERS",
+    "Agreement",
     "ClassAccuracy",
     "CurvePoint",
     "EpsilonBound",
@@ -47,9 +51,12 @@ __all__ = [
     "Resamples",
     "Roc",
     "Slice",
+    "SliceExcess",
     "SliceSize",
     "accuracy",
     "accuracy_at",
+    "accused",
+    "agreement",
     "auc",
     "auc_replicates",
     "audit_one_run",
@@ -62,7 +69,9 @@ __all__ = [
     "expected_calibration_error",
     "generalization_gap",
     "guess_membership",
+    "holm",
     "leakage_at",
+    "leakage_difference",
     "matched_accuracy_difference",
     "matched_difference",
     "mean_class_accuracy",
@@ -75,6 +84,7 @@ __all__ = [
     "resample",
     "roc",
     "roc_replicates",
+    "slice_excesses",
     "slice_sizes",
     "tpr_at_fpr",
     "tpr_replicates",
