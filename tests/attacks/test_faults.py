@@ -360,11 +360,11 @@ FAULTS = [
     *(fault for name in ("lira", "lira_offline") for fault in all_at_once_faults(
         row_of(name, variance="per_example").attack, MomentsBut, but=[as_if_nobody_stood_out])),
     *all_at_once_faults("midpoint", MomentsBut, but=[nobody_left_out, mean_of_all, other_pair_left_out]),
-    *(fault for name in ("rmia", "rmia_offline", "base", "base_offline") for fault in all_at_once_faults(
+    *(fault for name in ("base", "base_offline") for fault in all_at_once_faults(
         name, LogSumsBut, mean_but=[difference_of_sums, one_too_many])),
-    *(fault for name in ("lira", "lira_offline", "midpoint", "rmia", "rmia_offline", "base_offline")
+    *(fault for name in ("lira", "lira_offline", "midpoint", "base_offline")
       for fault in all_at_once_faults(name, Lineup, _targets=[with_the_partner])),
-    *(fault for name in ("lira", "lira_offline", "rmia_offline", "base_offline")
+    *(fault for name in ("lira", "lira_offline", "base_offline")
       for fault in all_at_once_faults(name, lineup, _side=[other_side])),
     *(fault("IN and OUT swapped", "lira_student", patched(StudentLiRA, "_ratio", one)) for one in [swapped_groups]),
     *(fault(one.__name__, "lira_student", patched(StudentLiRA, "_log_density", one))

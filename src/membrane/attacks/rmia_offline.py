@@ -17,7 +17,7 @@ from typing import ClassVar
 import numpy as np
 
 from membrane.attacks.attack import Attack, Scores, over_queries
-from membrane.attacks.lineup import Lineup, Side
+from membrane.attacks.lineup import Side
 from membrane.attacks.references import Array, log_mean_exp
 from membrane.core.errors import SettingError, raise_all
 from membrane.core.values import Observation
@@ -63,15 +63,6 @@ class OfflineRMIA(Attack):
         log_p = self.log_p(*(log_mean_exp(-seen.reference.loss, chosen) for chosen in sides))
         log_p_z = self.from_out(log_mean_exp(-seen.population_reference.loss, nobody_in))
         return self.judge(-seen.target.loss - log_p, -seen.population.loss - log_p_z)
-
-    def score_all(self, lineup: Lineup) -> Scores:
-        ours, others = lineup.log_means("loss", *self.sides), lineup.log_means_of_all("population", "loss")
-        return np.stack(
-            [
-                self.judge(-loss_x - self.log_p(*log_p_x), -loss_z - self.from_out(log_p_z))
-                for (loss_x, log_p_x), (loss_z, log_p_z) in zip(ours, others, strict=True)
-            ]
-        )
 
     def judge(self, log_x: Array, log_z: Array) -> Scores:
         """(N,) scores from log r_x (N, Q) and log r_z (Z, Q)."""
