@@ -88,7 +88,8 @@ def fuzz(reader: Reader, count: int, seed: int, place: Path, saved: Path | None 
     Args:
         reader: To be fuzzed.
         count: Of inputs.
-        seed: Of the mutations; input ``i`` is the same whatever the count.
+        seed: Of the mutations; input ``i`` is the same whatever the count, but for the day that
+            archives note.
         place: Folder that the inputs are written to.
         saved: Folder for inputs that are findings.
     """

@@ -19,6 +19,7 @@ from PIL import Image
 from membrane.core.errors import DataError, OutOfMemoryError
 from membrane.data import Parquet
 from membrane.data.images import Form, decode
+from membrane.data.parquet import _Shard
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 5, 4, 3), dtype=np.uint8)
 SPLIT = ["train", "test", "train", "train", "validation", "test"]
@@ -189,6 +190,15 @@ def test_a_decompression_bomb_is_not_unpacked(tmp_path: Path, side: int) -> None
 def test_odd_metadata_is_no_reason_to_refuse(tmp_path: Path, metadata: dict[str, Any]) -> None:
     train, _ = write(tmp_path / "a.parquet", metadata).load()
     assert len(train.classes) == 3
+
+
+@pytest.mark.parametrize("n_labels", [3, 7])
+def test_a_damaged_file_with_more_or_fewer_images_than_labels_is_refused(tmp_path: Path, n_labels: int) -> None:
+    write(tmp_path / "a.parquet")
+    shard = _Shard(str(tmp_path / "a.parquet"))
+    shard._labels = np.zeros(n_labels, dtype=object)
+    with pytest.raises(DataError, match="does not hold as many images as labels"):
+        list(shard.images("image"))
 
 
 def test_images_that_are_all_broken_are_not_all_looked_at() -> None:

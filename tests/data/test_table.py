@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import datetime
 import gzip
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 
 from membrane.core.errors import DataError, OutOfMemoryError, SettingError
 from membrane.data import Table
+from membrane.data.columns import column_of, values_of
 
 CSV = """age,income,owner,city,label,split
 10,1.5,true,Rome,no,train
@@ -78,6 +80,13 @@ FAR_FUTURE = pa.array([2**62] * 3).cast(pa.timestamp("us"))  # no year of Python
 def test_columns_that_python_cannot_hold_are_named(tmp_path: Path, changed: dict[str, Any], said: str) -> None:
     with pytest.raises(DataError, match=said):
         columns(tmp_path, **changed).load()
+
+
+@pytest.mark.parametrize("read", [column_of, values_of])
+def test_a_damaged_dictionary_is_refused(read: Callable[[pa.Array, str], object]) -> None:
+    indices = pa.array([0, 5], pa.int32())
+    with pytest.raises(DataError, match="column 'age' cannot be read"):
+        read(pa.DictionaryArray.from_arrays(indices, pa.array(["a"]), safe=False), "age")
 
 
 def test_names_of_columns_that_are_no_text_are_refused(tmp_path: Path) -> None:

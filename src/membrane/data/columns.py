@@ -80,7 +80,10 @@ def column_of(values: pa.ChunkedArray, name: str) -> Column:
     values = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
     kind = values.type
     if kinds.is_dictionary(kind):
-        values = values.dictionary_decode()
+        try:
+            values = values.dictionary_decode()
+        except pa.ArrowException as problem:
+            raise _unreadable(name, problem) from problem
         kind = values.type
     _refuse_gaps(np.asarray(values.is_null()), name)
     if kinds.is_string(kind) or kinds.is_large_string(kind):
@@ -117,9 +120,14 @@ def values_of(values: pa.ChunkedArray | pa.Array, name: str) -> Values:
             parts.append(
                 words[encoded.indices.cast(pa.int64()).fill_null(len(different)).to_numpy(zero_copy_only=False)]
             )
-    except (pa.ArrowException, ValueError, OverflowError) as problem:  # UnicodeDecodeError is a ValueError
-        raise DataError(f"column {name!r} cannot be read ({problem}); make it whole numbers or texts.") from problem
+    # UnicodeDecodeError is a ValueError; an IndexError comes of a damaged file.
+    except (pa.ArrowException, ValueError, OverflowError, IndexError) as problem:
+        raise _unreadable(name, problem) from problem
     return np.concatenate(parts)
+
+
+def _unreadable(name: str, problem: Exception) -> DataError:
+    return DataError(f"column {name!r} cannot be read ({problem}); make it whole numbers or texts.")
 
 
 def labels_of(values: pa.ChunkedArray, name: str) -> tuple[torch.Tensor, tuple[str, ...]]:

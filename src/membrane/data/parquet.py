@@ -190,9 +190,15 @@ class _Shard:
         import pyarrow.parquet as pq
 
         with _whole(self.file), pq.ParquetFile(self.file) as content:
+            n = 0
             for rows in content.iter_batches(_ROWS, columns=[image]):
+                n += len(rows)
+                if n > len(self._labels):
+                    break
                 for value in rows.column(0).to_pylist():
                     yield value.get("bytes") if isinstance(value, dict) else value
+        if n != len(self._labels):
+            raise DataError(f"{self.file} does not hold as many images as labels; it is damaged. Download it again.")
 
 
 def _files(paths: Paths) -> list[str]:
