@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from membrane.attacks import ATTACKS, LossThreshold
-from membrane.core import SIGNAL_KINDS, NotEnoughDataError, Observation, Signals
+from membrane.core import SIGNAL_KINDS, DataError, NotEnoughDataError, Observation, Signals
 from membrane.core.generators import torch_generator
 from membrane.data import complementary_pairs
 from membrane.training import Bank
@@ -43,6 +43,20 @@ def test_each_model_plays_target_once() -> None:
     scores = score_bank(bank(), membership, np.zeros(40, np.int64), [LossThreshold()])
     assert scores["loss"].shape == (6, 40)
     assert np.array_equal(scores["loss"], -bank().pool.loss[..., 0])
+
+
+def test_models_that_are_no_complementary_pairs_are_refused() -> None:
+    membership = complementary_pairs(6, 40, torch_generator(0))[[0, 2, 1, 3, 4, 5]]
+    with pytest.raises(DataError, match="complementary"):
+        score_bank(bank(), membership, np.zeros(40, np.int64), [LossThreshold()])
+
+
+def test_an_audit_that_names_no_attacks_leaves_out_those_made_of_others() -> None:
+    chosen = {attack.name for attack in choose_attacks(None, 10, 10, 500)}
+    assert chosen == set(ATTACKS) - {"rmia_vote", "range", "per_sample", "ensemble"}
+    assert [attack.name for attack in choose_attacks(["ensemble"], 10, 10, 500)] == ["ensemble"]
+    with pytest.raises(NotEnoughDataError, match="'ensemble' needs 2 IN"):
+        choose_attacks(["ensemble"], 1, 1, 500)
 
 
 def test_what_a_bank_cannot_feed_is_refused_all_at_once() -> None:

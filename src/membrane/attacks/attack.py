@@ -72,6 +72,7 @@ class Attack:
         for block in blocks(values) if compares and self.examples_apart else (slice(None),):
             for target in range(lineup.n_models):
                 scores[target, block] = self.score(lineup.observe(target, self.signals, block, compares))
+                lineup.give_back(self.signals)
         return scores
 
     def missing(self, n_in: int, n_out: int, n_population: int) -> list[str]:

@@ -111,6 +111,12 @@ class Lineup:
             self._finite[place, kind] = finite
         return self._finite[place, kind]
 
+    def give_back(self, kinds: tuple[str, ...]) -> None:
+        """Let go of the pages of memory-mapped signals that were read."""
+        for kind in kinds:
+            give_back(getattr(self.pool, kind))
+            give_back(getattr(self.population, kind))
+
     def moments(self, kind: str, *sides: Side) -> Iterator[tuple[Array, list[Moments]]]:
         """For each target in turn: its signal (N, Q), and the moments of its references on each of the sides."""
         values = getattr(self.pool, kind)

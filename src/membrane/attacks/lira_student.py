@@ -75,12 +75,13 @@ class StudentLiRA(Attack):
 
     def _log_density(self, logit: Floats, group: Moments) -> Array:
         """(N, Q), of the predictive distribution, without the constant that cancels in a ratio."""
-        freedom = group.count - 1  # (N, 1)
+        count = group.count if np.ptp(group.count) else group.count[:1]  # (N, 1), or (1, 1) if equal for all
+        freedom = count - 1
         variance = np.maximum(group.squares / freedom, self.min_std**2)
         prior_freedom, prior_variance = fitted_prior(variance, freedom)  # (1, Q)
         left = prior_freedom + freedom
         shrunk = (prior_freedom * prior_variance + freedom * variance) / left
-        scale = np.sqrt(shrunk * (1 + 1 / group.count))  # a new value spreads about an uncertain mean
+        scale = np.sqrt(shrunk * (1 + 1 / count))  # a new value spreads about an uncertain mean
         z = group.deviation(logit) / scale
         density: Array
         if self.predictive == "normal":
@@ -96,17 +97,26 @@ def fitted_prior(variance: Array, freedom: Array) -> tuple[Array, Array]:
 
     Args:
         variance: (N, Q) sample variances, above 0.
-        freedom: (N, 1) their degrees of freedom, 1 or more.
+        freedom: (N, 1) their degrees of freedom, 1 or more; (1, 1) if equal for all.
     """
     log_variance = np.log(variance) - digamma(freedom / 2) + np.log(freedom / 2)  # of the true one, without bias
-    # Sorted, so that the order of the examples changes nothing, not even the last bit.
-    log_variance = np.sort(log_variance, axis=0)
-    mean = log_variance.mean(axis=0, keepdims=True)
-    spread = np.sort((log_variance - mean) ** 2, axis=0).sum(axis=0, keepdims=True) / max(len(variance) - 1, 1)
+    mean = ordered_mean(log_variance)
+    spread = ordered_mean((log_variance - mean) ** 2) * len(variance) / max(len(variance) - 1, 1)
     # What spreads more than samples of equal variances would is the prior's.
-    excess = spread - np.sort(polygamma(1, freedom / 2), axis=0).mean()
+    excess = spread - ordered_mean(polygamma(1, freedom / 2))
     half = inverse_trigamma(np.maximum(excess, 2 / MOST_MODELS))
     return 2 * half, np.exp(mean + digamma(half) - np.log(half))
+
+
+def ordered_mean(values: Array) -> Array:
+    """(1, Q) means of (N, Q) values, to the last bit the same in whatever order the examples are.
+
+    Added up as whole numbers, to 1e-18 of the largest sum that there could be.
+    """
+    _, exponent = np.frexp(np.abs(values).max() * len(values))
+    scale = np.ldexp(1.0, 61 - int(exponent))
+    mean: Array = np.rint(values * scale).astype(np.int64).sum(axis=0, keepdims=True) / (scale * len(values))
+    return mean
 
 
 def inverse_trigamma(y: Array) -> Array:
