@@ -162,4 +162,18 @@ DEFENSE_ROWS = (
         trains=True,
         nonsense=({"models": 1}, {"left_out": 0}, {"models": 3, "left_out": 3}, {"models": 2.5}),
     ),
+    Row(
+        "advreg",
+        nothing={"weight": 0.0},
+        trains=True,
+        asked=False,
+        nonsense=(*outside("weight", -0.1), {"attack_steps": 0}, *outside("attack_lr", 0.0)),
+    ),
+    Row(
+        "dmp",
+        nothing=None,
+        strong={},
+        trains=True,
+        nonsense=(*outside("share", 0.0, 1.1), *outside("temperature", 0.0)),
+    ),
 )

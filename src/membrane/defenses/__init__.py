@@ -1,10 +1,12 @@
 """Defenses that act while the model trains or on what it answers, and the free baselines that any has to beat."""
 
 from membrane.core.catalogue import Catalogue
+from membrane.defenses.advreg import AdvReg
 from membrane.defenses.ccl import CCL
 from membrane.defenses.confidence_penalty import ConfidencePenalty
 from membrane.defenses.crl import CRL
 from membrane.defenses.cutmix import CutMix
+from membrane.defenses.dmp import DMP
 from membrane.defenses.dp_sgd import DPSGD
 from membrane.defenses.dropout import Dropout
 from membrane.defenses.early_stopping import EarlyStopping
@@ -45,6 +47,8 @@ DEFENSES: Catalogue[Defense] = Catalogue(
         HAMPOutput,
         CCL,
         CRL,
+        AdvReg,
+        DMP,
         SELENA,
         DPSGD,
         MemGuard,
@@ -58,10 +62,12 @@ __all__ = [
     "CCL",
     "CRL",
     "DEFENSES",
+    "DMP",
     "DPSGD",
     "HAMP",
     "L2",
     "SELENA",
+    "AdvReg",
     "ConfidencePenalty",
     "CutMix",
     "Defense",
