@@ -42,6 +42,7 @@ def task() -> Task:
 # Memory.
 
 
+@pytest.mark.slow
 @limited
 def test_a_batch_that_does_not_fit_is_an_error_that_names_one_that_does(tmp_path: Path) -> None:
     processes.finish(processes.start(shortage.train_with_little_memory, tmp_path / "told.json"))
