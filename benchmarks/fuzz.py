@@ -1,6 +1,6 @@
 """Hostile files: whatever a file holds, only membrane's own errors may come out, and nothing in it may be run.
 
-    python benchmarks/hostile_files.py [COUNT] [--seed 0] [--only READER] [--jobs 1] [--findings runs/hostile_files]
+    python benchmarks/fuzz.py [COUNT] [--seed 0] [--only READER] [--jobs 1] [--findings runs/fuzz]
 
 Each reader (run files, tensors, trails, stores, arrays, tables, images, archives) gets its share of COUNT inputs, each
 20 000 of a million or more: good files, hostile ones written by hand (pickles with a payload, images of 60 000 x 60 000
@@ -215,7 +215,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the mutations")
     parser.add_argument("--only", choices=READERS, help="this reader alone, with all of the inputs")
     parser.add_argument("--jobs", type=int, default=1, help="processes at a time")
-    parser.add_argument("--findings", type=Path, default=Path("runs/hostile_files"), help="where such inputs are saved")
+    parser.add_argument("--findings", type=Path, default=Path("runs/fuzz"), help="where such inputs are saved")
     settings = parser.parse_args()
     waiting = list(({settings.only: settings.count} if settings.only else counts(settings.count)).items())
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None

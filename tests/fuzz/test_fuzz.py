@@ -1,4 +1,4 @@
-"""A few seconds of `benchmarks/hostile_files.py`, and that its guard sees what it is for."""
+"""A few seconds of `benchmarks/fuzz.py`, and that its guard sees what it is for."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from benchmarks.fuzz import GUARD, counts, fuzz, prepare
 from benchmarks.fuzzing.mutation import Files
 from benchmarks.fuzzing.readers import READERS, Reader
-from benchmarks.hostile_files import GUARD, counts, fuzz, prepare
 from membrane.core import DataError
 
 INPUTS = 150  # of each reader: all good and hostile ones, but for bombs, and mutations
