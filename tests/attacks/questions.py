@@ -69,6 +69,16 @@ def says_the_same_of_all_targets_at_once(attack: Attack, ranked: bool = False) -
         np.testing.assert_allclose(together[usual], one_by_one[usual], rtol=1e-9, atol=1e-9)
 
 
+def looks_at_no_targets_membership(attack: Attack) -> None:
+    """Told that a pair's two models were trained the other way round, it says the same of these two."""
+    line = draw_bank(14, LEAK, 8, 60).lineup
+    other_way = line.membership.copy()
+    other_way[2:4] = other_way[3:1:-1]
+    told_otherwise = attack.against_all(dataclasses.replace(line, membership=other_way))
+    scores = attack.against_all(line)
+    np.testing.assert_allclose(told_otherwise[2:4], scores[2:4], rtol=1e-9, atol=1e-9)
+
+
 def follows_examples(attack: Attack) -> None:
     """Shuffled examples give shuffled scores, to the last bit; shuffled references and strangers the same scores."""
     seen = draw_bank(4, LEAK, n_queries=2).observe(0)

@@ -65,6 +65,11 @@ def test_says_the_same_of_all_targets_at_once(row: Row) -> None:
 
 
 @rows
+def test_looks_at_no_targets_membership(row: Row) -> None:
+    questions.looks_at_no_targets_membership(row.attack)
+
+
+@rows
 def test_follows_examples(row: Row) -> None:
     questions.follows_examples(row.attack)
 

@@ -18,6 +18,7 @@ from scipy.stats import rankdata
 from membrane.attacks import (
     ATTACKS,
     Attack,
+    LiRA,
     RangeMembership,
     StudentLiRA,
     base,
@@ -306,6 +307,10 @@ def first_of_ties(scores: Array) -> Array:
     return rankdata(scores, axis=-1, method="min") / scores.shape[-1]
 
 
+def peeking(self: Attack, line: Lineup) -> Array:
+    return np.stack([self.score(line.observe(t)) for t in range(line.n_models)]) + line.membership
+
+
 def among_all(target: Array, known: Array, chosen: Bools) -> tuple[Array, Array, Array]:
     return sound_neighbours(target, known, np.ones_like(chosen))
 
@@ -386,6 +391,8 @@ FAULTS = [
           questions.ranks_ties_in_the_middle),
     fault("a reference among its own references", "per_sample", patched(per_sample, "without", keeps_itself)),
     fault("IN references too", "per_sample", patched(per_sample, "neighbours", among_all)),
+    Fault("looks up who is a member", row_of("lira").attack, patched(LiRA, "score_all", peeking),
+          questions.looks_at_no_targets_membership),
     *lira_faults("lira"),
     *lira_faults("lira_offline"),
     Fault("IN's variance for OUT", row_of("lira").attack, scoring("lira", std_of_in_models), formula("lira")[1]),
