@@ -13,10 +13,11 @@ from membrane.core.errors import SettingError
 from membrane.core.generators import derive_seed, torch_generator
 from membrane.data import Examples
 from membrane.data.loader import Batch
-from membrane.defenses import DMP, AdvReg, Defense
+from membrane.defenses import DMP, AdvReg, Defense, HAMPTraining, MixupMMD
 from membrane.defenses.advreg import MembershipAttack, _Adversarial
 from membrane.defenses.dmp import _Student
 from membrane.models import logits_of
+from membrane.pptp import PPTP
 from membrane.training import Recipe, Start, fit
 from tests.defenses.questions import HOLDOUT, MEMBERS, TEST, recipe_with, training
 from tests.defenses.test_losses import LOGITS, Y
@@ -154,3 +155,10 @@ def test_the_student_knows_what_the_teacher_knows_and_members_less_well() -> Non
 def test_dmp_refuses_too_small_a_holdout() -> None:
     with pytest.raises(SettingError, match="4 are kept of 5"):
         fit(recipe_with(DMP(share=0.9)), MEMBERS, HOLDOUT[:5], 0)
+
+
+def test_pptp_does_not_choose_on_a_holdout_that_was_trained_on() -> None:
+    for base in (AdvReg(), DMP(), MixupMMD()):
+        with pytest.raises(SettingError, match=f"{base.name}.*trains on the holdout"):
+            PPTP(base=base)
+    assert PPTP(base=HAMPTraining()).trained_as() == HAMPTraining()

@@ -62,6 +62,10 @@ class PPTP(Defense):
             raise SettingError(
                 f"pptp cannot stand on {self.base.name!r}, which also acts after training. Use a training-time defense."
             )
+        if self.base.trains_on_holdout:
+            raise SettingError(
+                f"pptp cannot stand on {self.base.name!r}: it trains on the holdout, which pptp takes for non-members."
+            )
 
     def adapt(self, recipe: Recipe) -> Recipe:
         """What the base defense makes of the recipe."""
