@@ -1,0 +1,1 @@
+"""Scripts that measure, each run by its path. A package of its own, since some libraries install one of that name."""
