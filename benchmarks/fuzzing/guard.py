@@ -64,6 +64,8 @@ class Guard:
                 self.events.append(f"open {path!r} to write")
         elif event in ("exec", "compile") and sys._getframe(1).f_globals.get("__name__") == "typing":
             pass  # annotations of settings' classes, which are texts
+        elif event == "ctypes.dlopen" and str(arguments[0]).startswith("libnvidia-ml.so"):
+            pass  # a CUDA build of torch asks whether there is a device
         elif event in _NEVER or (event in _CHANGES and not self._inside(arguments[0])):
             self.events.append(f"{event} {arguments!r}"[:200])
 
