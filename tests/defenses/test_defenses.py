@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from membrane.cli.list import entries
 from membrane.defenses import DEFENSES
+from membrane.pptp import DEFENSES as ALL
+from membrane.training import Defense
 from tests.defenses import questions
 from tests.defenses.rows import DEFENSE_ROWS, Row
 
@@ -51,3 +54,11 @@ def test_declares_itself(row: Row) -> None:
 @rows
 def test_refuses_nonsense(row: Row) -> None:
     questions.refuses_nonsense(row, DEFENSES)
+
+
+def test_the_list_shows_what_each_says_of_itself() -> None:
+    found = {one["name"]: one for one in entries(ALL)}
+    assert set(DEFENSES) < set(found)
+    for name, one in found.items():
+        assert {"source", "acts_on", "extra_data", "does_not_stop"} <= one.keys()
+        assert (one["does_not_stop"] == Defense.does_not_stop) is (name == "undefended")
