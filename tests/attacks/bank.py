@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from dataclasses import dataclass
 
@@ -117,6 +118,21 @@ def contrary_bank() -> Bank:
         return Signals(loss, logits, logits, entropy, loss, right).map(frozen)
 
     return Bank(bank.members, signals(logit), signals(stranger), bank.labels)
+
+
+@functools.cache
+def saturated_bank() -> Bank:
+    """Rescaled logits between 30 and 50: losses of 1e-13 to 1e-22, which only float32 tells from 0."""
+    bank = draw_bank(15, LEAK, 8, 60, 2)
+
+    def raised(one: Signals) -> Signals:
+        logit = 40 + one.rescaled_logit.astype(np.float64)
+        loss = np.log1p(np.exp(-logit))
+        return dataclasses.replace(
+            one, loss=loss, rescaled_logit=logit, margin=logit, entropy=loss * logit, modified_entropy=loss
+        ).map(lambda values: frozen(values.astype(np.float32)))
+
+    return Bank(bank.members, raised(bank.signals), raised(bank.population), bank.labels)
 
 
 def frozen(values: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:

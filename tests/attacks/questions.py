@@ -16,7 +16,16 @@ from membrane.attacks import Attack
 from membrane.core.errors import DataError, NotEnoughDataError
 from membrane.core.values import SIGNAL_KINDS, Observation, Signals
 from membrane.metrics import auc
-from tests.attacks.bank import LEAK, STRANGERS, Bank, contrary_bank, draw_bank, planted_loss, uneven_observation
+from tests.attacks.bank import (
+    LEAK,
+    STRANGERS,
+    Bank,
+    contrary_bank,
+    draw_bank,
+    planted_loss,
+    saturated_bank,
+    uneven_observation,
+)
 from tests.attacks.slow import Slow
 
 PLACES = ("target", "reference", "population", "population_reference")
@@ -57,10 +66,12 @@ def equals_slow_formula(attack: Attack, slow: Slow) -> None:
 def says_the_same_of_all_targets_at_once(attack: Attack, ranked: bool = False) -> None:
     """``score_all`` equals ``score`` target by target, also among models that agree to the fifth digit but for one.
 
+    And where all labels' probabilities round to 1, and RMIA compares losses of 1e-18 with each other.
+
     Where that one is the target it is 1e8 standard deviations from both sides, and LiRA the difference of two numbers
     of 1e16: nothing can be asked there. Ranks are not asked among models that agree.
     """
-    banks = [draw_bank(11, LEAK, 8, 40, 3), draw_bank(12, 0.0, 10, 60, 1, np.float64)]
+    banks = [draw_bank(11, LEAK, 8, 40, 3), draw_bank(12, 0.0, 10, 60, 1, np.float64), saturated_bank()]
     for bank in banks if ranked else [*banks, contrary_bank()]:
         together = attack.against_all(bank.lineup)
         one_by_one = np.array([attack(bank.observe(target)) for target in range(len(bank.members))])

@@ -25,6 +25,7 @@ from membrane.attacks import (
     class_thresholds,
     ensemble,
     entropy,
+    leave_out,
     lineup,
     lira_student,
     modified_entropy,
@@ -222,18 +223,22 @@ def as_if_nobody_stood_out(self: MomentsBut, model: int, value: Array) -> Moment
     return sound_but(dataclasses.replace(self, farthest=np.full_like(self.farthest, -1)), model, value)
 
 
-def difference_of_sums(self: LogSumsBut, model: int, value: Array, each: int = 1) -> Array:
+def difference_of_sums(self: LogSumsBut, model: int, *values: Array) -> Array:
     with np.errstate(divide="ignore", invalid="ignore"):
-        left = np.exp(self.total) - np.exp(value)
-        return np.log(np.where(left > 0, left, np.nan)) - np.log(each * (self.n - 1))
+        left = np.exp(self.total) - sum(np.exp(value) for value in values)
+        return np.log(np.where(left > 0, left, np.nan)) - np.log(len(values) * (self.n - 1))
 
 
 def other_pair_left_out(self: MomentsBut, model: int, value: Array) -> Moments:
     return sound_but(self, model ^ 1, value)
 
 
-def one_too_many(self: LogSumsBut, model: int, value: Array, each: int = 1) -> Array:
-    return sound_mean_but(self, model, value) - np.log(each * self.n / (self.n - 1))
+def one_too_many(self: LogSumsBut, model: int, *values: Array) -> Array:
+    return sound_mean_but(self, model, *values) - np.log(self.n / (self.n - 1))
+
+
+def as_logarithms(doubt: Array, log_p: Array) -> Array:
+    return log_p
 
 
 def with_the_partner(self: Lineup, values: Floats, sides: tuple[str, ...]) -> Iterator[tuple[int, Array, list[Array]]]:
@@ -365,11 +370,13 @@ FAULTS = [
     *(fault for name in ("lira", "lira_offline") for fault in all_at_once_faults(
         row_of(name, variance="per_example").attack, MomentsBut, but=[as_if_nobody_stood_out])),
     *all_at_once_faults("midpoint", MomentsBut, but=[nobody_left_out, mean_of_all, other_pair_left_out]),
-    *(fault for name in ("base", "base_offline") for fault in all_at_once_faults(
+    *(fault for name in ("rmia", "rmia_offline", "base", "base_offline") for fault in all_at_once_faults(
         name, LogSumsBut, mean_but=[difference_of_sums, one_too_many])),
-    *(fault for name in ("lira", "lira_offline", "midpoint", "base_offline")
+    *(fault for name in ("rmia", "rmia_offline") for fault in all_at_once_faults(
+        name, leave_out, sure_or_not=[as_logarithms])),
+    *(fault for name in ("lira", "lira_offline", "midpoint", "rmia", "rmia_offline", "base_offline")
       for fault in all_at_once_faults(name, Lineup, _targets=[with_the_partner])),
-    *(fault for name in ("lira", "lira_offline", "base_offline")
+    *(fault for name in ("lira", "lira_offline", "rmia_offline", "base_offline")
       for fault in all_at_once_faults(name, lineup, _side=[other_side])),
     *(fault("IN and OUT swapped", "lira_student", patched(StudentLiRA, "_ratio", one)) for one in [swapped_groups]),
     *(fault(one.__name__, "lira_student", patched(StudentLiRA, "_log_density", one))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import decimal
 import math
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 
 from membrane.attacks import ATTACKS, Attack, Lineup, LiRA, LossThreshold, references
 from membrane.attacks.leave_out import LogSumsBut, MomentsBut
+from membrane.attacks.references import log_mean_exp, log_mixture
 from membrane.core.errors import DataError, ModelError, NotEnoughDataError
 from tests.attacks.bank import LEAK, draw_bank
 from tests.attacks.test_attack import Asks, Satisfied
@@ -51,6 +54,30 @@ def test_log_sums_but_one_lose_nothing_to_the_one_that_was_alone_sure(far: float
         others = np.delete(values, model, axis=0)
         expected = np.logaddexp.reduce(others, axis=0) - np.log(4)
         np.testing.assert_allclose(sums.mean_but(model, values[model]), expected, rtol=1e-13)
+
+
+@pytest.mark.parametrize("exponent", [-40, -18, -9, -3, 0, 2])
+def test_log_means_are_exact_to_rounding_whatever_the_losses(exponent: int) -> None:
+    """Against 60 decimal digits: of all, of all but one, and of a mixture, where probabilities round to 1 or to 0."""
+    losses = 10.0**exponent * np.random.default_rng(2).lognormal(sigma=2, size=(5, 6, 1))
+    sums, pairs = LogSumsBut.of(-losses.copy()), LogSumsBut.of(-losses[:4:2], -losses[1:4:2])
+    everyone = np.ones((5, 6), dtype=bool)
+    with decimal.localcontext(prec=60):
+        p = [[(-decimal.Decimal(float(loss))).exp() for loss in row] for row in losses[..., 0]]
+
+        def log_mean(n: int, rows: Sequence[int]) -> float:
+            return float((sum(p[row][n] for row in rows) / len(rows)).ln())
+
+        exact = [log_mean(n, range(5)) for n in range(6)]
+        np.testing.assert_allclose(log_mean_exp(-losses, everyone)[:, 0], exact, rtol=1e-12)
+        for model in range(5):
+            left = [log_mean(n, [row for row in range(5) if row != model]) for n in range(6)]
+            np.testing.assert_allclose(sums.mean_but(model, -losses[model])[:, 0], left, rtol=1e-12)
+        left = [log_mean(n, [0, 1]) for n in range(6)]
+        np.testing.assert_allclose(pairs.mean_but(1, -losses[2], -losses[3])[:, 0], left, rtol=1e-12)
+        mixed = [float((p[0][n] * 13 / 20 + decimal.Decimal(7) / 20).ln()) for n in range(6)]
+        found = log_mixture((0.65, -losses[0]), (0.35, np.zeros_like(losses[0])))
+        np.testing.assert_allclose(found[:, 0], mixed, rtol=1e-12)
 
 
 def test_agreeing_models_leave_no_variance_and_two_of_three_leave_theirs() -> None:

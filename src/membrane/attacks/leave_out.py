@@ -15,7 +15,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from membrane.attacks.references import Array, Moments
+from membrane.attacks.references import Array, Moments, sure_or_not
 
 Whose = npt.NDArray[np.int32]
 
@@ -102,39 +102,65 @@ class _Left(Moments):
 
 @dataclass(frozen=True)
 class LogSumsBut(_Sums):
-    """Log of the sum of exp(value) over n models, less any one of them; n is 2 or more.
+    """Log of the sum of probabilities of n models, or n pairs of them, less any one; n is 2 or more.
 
     Args:
-        n: Models.
-        total: (N, Q), over all.
-        largest: (N, Q), the model with the largest value.
-        rest: (N, Q), over all but that one.
+        n: Models, or pairs.
+        total: (N, Q), log of the sum over all.
+        largest: (N, Q), the model with the largest.
+        rest: (N, Q), log of the sum over all but that one.
+        doubt: (N, Q), sum of one minus each, for sums so near to n that their logarithm has lost digits.
+        least_sure: (N, Q), the model with the most doubt.
+        doubt_rest: (N, Q), sum over all but that one.
     """
 
     total: Array
     largest: Whose
     rest: Array
+    doubt: Array
+    least_sure: Whose
+    doubt_rest: Array
 
     @staticmethod
-    def of(values: Array) -> LogSumsBut:
-        """From (n, N, Q) values, which are overwritten."""
-        largest = values.argmax(axis=0).astype(np.int32)[None]
-        peak = np.take_along_axis(values, largest, axis=0)[0]
-        np.put_along_axis(values, largest, -np.inf, axis=0)
-        second = values.max(axis=0)
-        values -= second
-        rest = second + np.log(np.exp(values, out=values).sum(axis=0))
-        return LogSumsBut(len(values), np.logaddexp(rest, peak), largest[0], rest)
+    def of(*values: Array) -> LogSumsBut:
+        """From (n, N, Q) log-probabilities, 0 or less; two such arrays for pairs, which are left out together."""
+        doubts = _doubt(values)
+        doubt = doubts.sum(axis=0)
+        least_sure = doubts.argmax(axis=0).astype(np.int32)[None]
+        doubt_rest = _sum_but(least_sure, doubts)
+        together = _together(values)
+        largest = together.argmax(axis=0).astype(np.int32)[None]
+        peak = np.take_along_axis(together, largest, axis=0)[0]
+        np.put_along_axis(together, largest, -np.inf, axis=0)
+        second = together.max(axis=0)
+        together -= second
+        rest = second + np.log(np.exp(together, out=together).sum(axis=0))
+        total = np.logaddexp(rest, peak)
+        return LogSumsBut(len(doubts), total, largest[0], rest, doubt, least_sure[0], doubt_rest)
 
-    def mean_but(self, model: int, value: Array, each: int = 1) -> Array:
-        """(N, Q), log of the mean over all but ``model``, which says ``value``.
+    def mean_but(self, model: int, *values: Array) -> Array:
+        """(N, Q), log of the mean over all but ``model``.
 
         Args:
-            model: The one left out.
-            value: (N, Q), its values.
-            each: How many models each of the n stands for.
+            model: The one (or pair) left out.
+            *values: (N, Q), its log-probabilities; two for a pair.
         """
+        n = len(values) * (self.n - 1)
         # Beside the largest nobody has more than half of the sum, so the logarithm stays clear of 0.
-        left = self.total + np.log1p(-np.exp(np.minimum(value - self.total, -0.6)))
-        log_mean: Array = np.where(self.largest == model, self.rest, left) - np.log(each * (self.n - 1))
-        return log_mean
+        share = np.exp(np.minimum(_together(values) - self.total, -0.6))
+        log_sum = np.where(self.largest == model, self.rest, self.total + np.log1p(-share))
+        doubt = np.where(self.least_sure == model, self.doubt_rest, self.doubt - _doubt(values)) / n
+        return sure_or_not(doubt, log_sum - np.log(n))
+
+
+def _together(values: tuple[Array, ...]) -> Array:
+    """Log of the sum of one or two probabilities, in an array of its own."""
+    return values[0].copy() if len(values) == 1 else np.logaddexp(*values)
+
+
+def _doubt(values: tuple[Array, ...]) -> Array:
+    """One minus each of one or two probabilities, added up."""
+    doubts: Array = -np.expm1(values[0])
+    for other in values[1:]:
+        doubts -= np.expm1(other)
+    return doubts

@@ -141,12 +141,12 @@ class Lineup:
         values = getattr(getattr(self, place), kind)
         parts = []
         for _, block in read_blocks(values):
-            parts.append(LogSumsBut.of(np.logaddexp(-block[::2], -block[1::2])))
+            parts.append(LogSumsBut.of(-block[::2], -block[1::2]))
             give_back(values)
         sums = LogSumsBut.concatenate(parts)
         for target, row in enumerate(values):
             value, partner = row.astype(np.float64), values[target ^ 1].astype(np.float64)
-            yield value, sums.mean_but(target // 2, np.logaddexp(-value, -partner), each=2)
+            yield value, sums.mean_but(target // 2, -value, -partner)
             give_back(values)
 
     def _sums(self, values: Floats, sides: tuple[Side, ...], kind: type[Sums], sign: int = 1) -> list[Sums]:

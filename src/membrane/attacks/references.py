@@ -105,17 +105,46 @@ def is_per_example(variance: Variance, *groups: Moments) -> bool:
 
 
 def log_mean_exp(values: Floats, chosen: Bools) -> Array:
-    """(N, Q), log of the mean of exp(``values``) over the models that ``chosen`` marks; nothing underflows.
+    """(N, Q), log of the mean of exp(``values``) over the models that ``chosen`` marks.
+
+    To rounding of the result, from probabilities that underflow to ones that all round to 1, where it is about the
+    mean of the values: RMIA compares such numbers with each other.
 
     Args:
-        values: (R, N, Q), log-probabilities.
+        values: (R, N, Q), log-probabilities, 0 or less.
         chosen: (R, N), one model or more per example.
     """
     mean = np.empty(values.shape[1:])
     for where, block in read_blocks(values):
-        marked = chosen[:, where, None]
-        block[~np.broadcast_to(marked, block.shape)] = -np.inf
+        marked = np.broadcast_to(chosen[:, where, None], block.shape)
+        n = np.count_nonzero(chosen[:, where], axis=0)[:, None]
+        block[~marked] = 0.0
+        doubt = -np.expm1(block).sum(axis=0) / n
+        block[~marked] = -np.inf
         peak = block.max(axis=0)
         block -= peak
-        mean[where] = peak + np.log(np.exp(block, out=block).sum(axis=0) / np.count_nonzero(marked, axis=0))
+        mean[where] = sure_or_not(doubt, peak + np.log(np.exp(block, out=block).sum(axis=0) / n))
     return mean
+
+
+def sure_or_not(doubt: Array, log_p: Array) -> Array:
+    """Log of a probability from its complement where that is the smaller, where a logarithm of it has lost digits.
+
+    Args:
+        doubt: One minus the probability, to rounding.
+        log_p: Log of the probability, to rounding of 1.
+    """
+    exact: Array = np.where(doubt < 0.5, np.log1p(-np.minimum(doubt, 0.5)), log_p)
+    return exact
+
+
+def log_mixture(*parts: tuple[float, Array]) -> Array:
+    """Log of a weighted mean of probabilities, to rounding of the result, as in ``log_mean_exp``.
+
+    Args:
+        *parts: Weight, and log-probabilities, 0 or less; the weights add up to 1.
+    """
+    kept = [(weight, log_p) for weight, log_p in parts if weight > 0]
+    doubt = -np.sum([weight * np.expm1(log_p) for weight, log_p in kept], axis=0)
+    log_p: Array = np.logaddexp.reduce([math.log(weight) + log_p for weight, log_p in kept])
+    return sure_or_not(doubt, log_p)

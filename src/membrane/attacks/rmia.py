@@ -8,14 +8,11 @@ side).
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
 from membrane.attacks.lineup import Side
-from membrane.attacks.references import Array
+from membrane.attacks.references import Array, log_mixture
 from membrane.attacks.rmia_offline import OfflineRMIA
 
 
@@ -37,5 +34,5 @@ class RMIA(OfflineRMIA):
     sides: ClassVar[tuple[Side, ...]] = ("in", "out")
 
     def log_p(self, *log_means: Array) -> Array:
-        both: Array = np.logaddexp(*log_means) - math.log(2)
-        return both
+        log_in, log_out = log_means
+        return log_mixture((0.5, log_in), (0.5, log_out))

@@ -17,8 +17,8 @@ from typing import ClassVar
 import numpy as np
 
 from membrane.attacks.attack import Attack, Scores, over_queries
-from membrane.attacks.lineup import Side
-from membrane.attacks.references import Array, log_mean_exp
+from membrane.attacks.lineup import Lineup, Side
+from membrane.attacks.references import Array, log_mean_exp, log_mixture
 from membrane.core.errors import SettingError, raise_all
 from membrane.core.values import Observation
 
@@ -64,6 +64,15 @@ class OfflineRMIA(Attack):
         log_p_z = self.from_out(log_mean_exp(-seen.population_reference.loss, nobody_in))
         return self.judge(-seen.target.loss - log_p, -seen.population.loss - log_p_z)
 
+    def score_all(self, lineup: Lineup) -> Scores:
+        ours, others = lineup.log_means("loss", *self.sides), lineup.log_means_of_all("population", "loss")
+        return np.stack(
+            [
+                self.judge(-loss_x - self.log_p(*log_p_x), -loss_z - self.from_out(log_p_z))
+                for (loss_x, log_p_x), (loss_z, log_p_z) in zip(ours, others, strict=True)
+            ]
+        )
+
     def judge(self, log_x: Array, log_z: Array) -> Scores:
         """(N,) scores from log r_x (N, Q) and log r_z (Z, Q)."""
         return share_beaten(over_queries(log_x), over_queries(log_z), self.gamma)
@@ -78,9 +87,7 @@ class OfflineRMIA(Attack):
 
     def from_out(self, log_p_out: Array) -> Array:
         """(N, Q), log of the mean of P_out and a * P_out + 1 - a."""
-        floor = math.log((1 - self.a) / 2) if self.a < 1 else -math.inf
-        both: Array = np.logaddexp(math.log((1 + self.a) / 2) + log_p_out, floor)
-        return both
+        return log_mixture(((1 + self.a) / 2, log_p_out), ((1 - self.a) / 2, np.zeros_like(log_p_out)))
 
 
 def share_beaten(log_x: Array, log_z: Array, gamma: float) -> Scores:
