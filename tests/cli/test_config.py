@@ -136,6 +136,7 @@ def test_all_mistakes_come_at_once() -> None:
         ({"attacks": []}, "attacks is []"),
         ({"attacks": [{"name": "lira", "variance": "poled"}]}, "must be one of 'auto', 'pooled', 'per_example'"),
         ({"audit": 16}, "audit is 16"),
+        ({"audit": {"near_duplicates": float("inf")}}, "near_duplicates is inf; it must be a finite number"),
         ({"seed": True}, "seed is True"),
         ({"seed": 2**64}, "larger than 64 bits"),
         ({"title": "half \ud800"}, "half of a surrogate pair"),

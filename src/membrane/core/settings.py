@@ -7,6 +7,7 @@ import difflib
 import functools
 import hashlib
 import json
+import math
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -137,15 +138,16 @@ def _fits(value: Any, hint: Any) -> bool:  # noqa: ANN401
         return isinstance(value, tuple) and all(_fits(item, typing.get_args(hint)[0]) for item in value)
     if origin is typing.Literal:
         return value in typing.get_args(hint)
-    if hint in (int, float):
-        return isinstance(value, hint) and not isinstance(value, bool)
+    if hint in (int, float):  # no setting is NaN or infinite: it could not be kept with the results
+        number = isinstance(value, hint) and not isinstance(value, bool)
+        return number and (hint is int or math.isfinite(value))
     if hint in (bool, str, type(None)) or (isinstance(hint, type) and dataclasses.is_dataclass(hint)):
         return isinstance(value, hint)
     return True
 
 
 def _describe(hint: Any) -> str:  # noqa: ANN401
-    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "nothing"}
+    names = {int: "a whole number", float: "a finite number", bool: "true or false", str: "text", type(None): "nothing"}
     if typing.get_origin(hint) is tuple:
         return f"a list, each item {_describe(typing.get_args(hint)[0])}"
     if typing.get_origin(hint) is typing.Literal:
