@@ -35,13 +35,14 @@ from membrane.core.settings import fingerprint, to_plain
 from membrane.core.store import Store, read_json, write_bytes, write_json
 from membrane.core.values import Signals
 from membrane.data import Splits, Task, make_task
+from membrane.data.membership import references_each
 from membrane.defenses import EarlyStopping, WeightAveraging
 from membrane.metrics import CurvePoint, Interval, matched_accuracy_difference, matched_difference
 from membrane.pptp import Budget, FrozenPlan, Plan, Probe, RegionWindow, Search, mix_response
 from membrane.training import Bank, Defense, Recipe, train_fleet, train_model
 from membrane.training.fleet import RELEASE_VERSION, release_key, training_key
 from membrane.verbs.measure import measure
-from membrane.verbs.observe import choose_attacks, references_each, score_bank
+from membrane.verbs.observe import choose_attacks, score_bank
 
 SEED = 0
 CLEAN = ("undefended", "PPTP", "whole-network window")  # methods that models without canaries are measured under

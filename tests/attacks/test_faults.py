@@ -53,7 +53,7 @@ Score = Callable[[Any, Observation], Any]
 sound_moments, sound_share = Moments.of, rmia_offline.share_beaten
 sound_but, sound_mean_but = MomentsBut.but, LogSumsBut.mean_but
 sound_targets, sound_side = Lineup._targets, lineup._side
-sound_density, sound_student_ratio = StudentLiRA._log_density, StudentLiRA._ratio
+sound_density, sound_student_ratio = StudentLiRA._log_density, StudentLiRA.compared
 sound_prior, sound_pairs_won = lira_student.fitted_prior, rmia_vote.pairs_won
 sound_trimmed, sound_neighbours = RangeMembership._trimmed, per_sample.neighbours
 sound_log_mean_exp = references.log_mean_exp
@@ -378,7 +378,7 @@ FAULTS = [
       for fault in all_at_once_faults(name, Lineup, _targets=[with_the_partner])),
     *(fault for name in ("lira", "lira_offline", "rmia_offline", "base_offline")
       for fault in all_at_once_faults(name, lineup, _side=[other_side])),
-    *(fault("IN and OUT swapped", "lira_student", patched(StudentLiRA, "_ratio", one)) for one in [swapped_groups]),
+    *(fault("IN and OUT swapped", "lira_student", patched(StudentLiRA, "compared", one)) for one in [swapped_groups]),
     *(fault(one.__name__, "lira_student", patched(StudentLiRA, "_log_density", one))
       for one in (one_more_freedom, certain_mean)),
     *(fault(one.__name__, "lira_student", patched(lira_student, "fitted_prior", one))

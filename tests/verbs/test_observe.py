@@ -9,8 +9,9 @@ from membrane.attacks import ATTACKS, LossThreshold
 from membrane.core import SIGNAL_KINDS, DataError, NotEnoughDataError, Observation, Signals
 from membrane.core.generators import torch_generator
 from membrane.data import complementary_pairs
+from membrane.data.membership import references_each
 from membrane.training import Bank
-from membrane.verbs.observe import choose_attacks, observe, references_each, score_bank
+from membrane.verbs.observe import choose_attacks, observe, score_bank
 
 
 def bank(n_models: int = 6, n: int = 40, z: int = 120) -> Bank:

@@ -20,7 +20,7 @@ from membrane.attacks.leave_out import LogSumsBut, MomentsBut
 from membrane.attacks.references import Array, Moments, read_blocks
 from membrane.core.errors import DataError, raise_all
 from membrane.core.values import SIGNAL_KINDS, Bools, Floats, Ints, Observation, Signals
-from membrane.data.membership import without_pair
+from membrane.data.membership import references_each, without_pair
 
 Side = Literal["in", "out"]  # references that trained on an example, or that did not
 Sums = TypeVar("Sums", MomentsBut, LogSumsBut)
@@ -68,7 +68,7 @@ class Lineup:
     @property
     def n_references(self) -> int:
         """IN references of every example, and as many OUT ones."""
-        return self.n_models // 2 - 1
+        return references_each(self.n_models)
 
     def observe(
         self,
@@ -170,9 +170,14 @@ class Lineup:
             give_back(values)
 
 
+def marked(side: Side, in_reference: Bools) -> Bools:
+    """(R', N) which references a side means, from which trained on each example."""
+    return in_reference if side == "in" else ~in_reference
+
+
 def _side(side: Side, is_first: Bools, first: Array, second: Array) -> Array:
     """Of each pair, what the model says that trained on the example ("in") or that did not ("out")."""
-    return np.where(is_first if side == "in" else ~is_first, first, second)
+    return np.where(marked(side, is_first), first, second)
 
 
 def give_back(values: npt.NDArray[np.generic]) -> None:

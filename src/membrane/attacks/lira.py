@@ -14,11 +14,11 @@ from typing import ClassVar, get_args
 
 import numpy as np
 
-from membrane.attacks.attack import Attack, Scores, over_queries
-from membrane.attacks.lineup import Lineup
+from membrane.attacks.attack import Scores, over_queries
+from membrane.attacks.from_moments import FromMoments
 from membrane.attacks.references import Array, Moments, Variance, is_per_example
 from membrane.core.errors import SettingError, raise_all
-from membrane.core.values import Floats, Observation
+from membrane.core.values import Floats
 
 
 def check_spread(variance: str, min_std: float) -> None:
@@ -42,7 +42,7 @@ def log_density(deviation: Array, std: Array) -> Array:
 
 
 @dataclass(frozen=True)
-class LiRA(Attack):
+class LiRA(FromMoments):
     """Log-likelihood ratio, nats, of the target's rescaled logit under the IN and the OUT Gaussian of each example.
 
     Args:
@@ -56,7 +56,6 @@ class LiRA(Attack):
 
     name: ClassVar[str] = "lira"
     source: ClassVar[str] = "Carlini et al. 2022, arXiv:2112.03570 (online)"
-    signals: ClassVar[tuple[str, ...]] = ("rescaled_logit",)
     min_in_models: ClassVar[int] = 2
     min_out_models: ClassVar[int] = 2
 
@@ -66,17 +65,7 @@ class LiRA(Attack):
     def __post_init__(self) -> None:
         check_spread(self.variance, self.min_std)
 
-    def score(self, seen: Observation) -> Scores:
-        inside, outside = (
-            Moments.of(seen.reference.rescaled_logit, chosen) for chosen in (seen.in_reference, ~seen.in_reference)
-        )
-        return self._ratio(seen.target.rescaled_logit, inside, outside)
-
-    def score_all(self, lineup: Lineup) -> Scores:
-        targets = lineup.moments("rescaled_logit", "in", "out")
-        return np.stack([self._ratio(logit, *groups) for logit, groups in targets])
-
-    def _ratio(self, logit: Floats, *groups: Moments) -> Scores:
+    def compared(self, logit: Floats, *groups: Moments) -> Scores:
         per_example = is_per_example(self.variance, *groups)
         inside, outside = (log_density(one.deviation(logit), one.std(per_example, self.min_std)) for one in groups)
         return over_queries(inside - outside)

@@ -11,17 +11,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
-from membrane.attacks.attack import Attack, Scores, over_queries
-from membrane.attacks.lineup import Lineup
+from membrane.attacks.attack import Scores, over_queries
+from membrane.attacks.from_moments import FromMoments
+from membrane.attacks.lineup import Side
 from membrane.attacks.lira import check_spread
 from membrane.attacks.references import Moments, Variance, is_per_example
-from membrane.core.values import Floats, Observation
+from membrane.core.values import Floats
 
 
 @dataclass(frozen=True)
-class OfflineLiRA(Attack):
+class OfflineLiRA(FromMoments):
     """How many standard deviations the target's rescaled logit sits above the OUT references' mean.
 
     Args:
@@ -35,7 +34,7 @@ class OfflineLiRA(Attack):
 
     name: ClassVar[str] = "lira_offline"
     source: ClassVar[str] = "Carlini et al. 2022, arXiv:2112.03570 (offline)"
-    signals: ClassVar[tuple[str, ...]] = ("rescaled_logit",)
+    sides: ClassVar[tuple[Side, ...]] = ("out",)
     min_out_models: ClassVar[int] = 2
 
     variance: Variance = "auto"
@@ -44,14 +43,7 @@ class OfflineLiRA(Attack):
     def __post_init__(self) -> None:
         check_spread(self.variance, self.min_std)
 
-    def score(self, seen: Observation) -> Scores:
-        outside = Moments.of(seen.reference.rescaled_logit, ~seen.in_reference)
-        return self._distance(seen.target.rescaled_logit, outside)
-
-    def score_all(self, lineup: Lineup) -> Scores:
-        targets = lineup.moments("rescaled_logit", "out")
-        return np.stack([self._distance(logit, outside) for logit, (outside,) in targets])
-
-    def _distance(self, logit: Floats, outside: Moments) -> Scores:
+    def compared(self, logit: Floats, *groups: Moments) -> Scores:
+        (outside,) = groups
         std = outside.std(is_per_example(self.variance, outside), self.min_std)
         return over_queries(outside.deviation(logit) / std)

@@ -17,18 +17,18 @@ from typing import ClassVar, Literal, get_args
 import numpy as np
 from scipy.special import digamma, gammaln, polygamma
 
-from membrane.attacks.attack import Attack, Scores, over_queries
-from membrane.attacks.lineup import Lineup
+from membrane.attacks.attack import Scores, over_queries
+from membrane.attacks.from_moments import FromMoments
 from membrane.attacks.references import Array, Moments
 from membrane.core.errors import SettingError, raise_all
-from membrane.core.values import Floats, Observation
+from membrane.core.values import Floats
 
 Predictive = Literal["student", "normal"]
 MOST_MODELS = 1e4  # a prior worth more than so many models holds all variances equal
 
 
 @dataclass(frozen=True)
-class StudentLiRA(Attack):
+class StudentLiRA(FromMoments):
     """Log-likelihood ratio, nats, under predictive distributions whose variances are shrunk towards each other.
 
     Between LiRA's pooled and its per-example variance, and chosen by the data: where examples differ little in
@@ -46,7 +46,6 @@ class StudentLiRA(Attack):
 
     name: ClassVar[str] = "lira_student"
     source: ClassVar[str] = "ours; Carlini et al. 2022, arXiv:2112.03570, with the prior of Smyth 2004"
-    signals: ClassVar[tuple[str, ...]] = ("rescaled_logit",)
     min_in_models: ClassVar[int] = 2
     min_out_models: ClassVar[int] = 2
 
@@ -61,15 +60,7 @@ class StudentLiRA(Attack):
             mistakes.append(f"min_std is {self.min_std}; it must be above 0 (logit units).")
         raise_all(mistakes, SettingError)
 
-    def score(self, seen: Observation) -> Scores:
-        groups = (Moments.of(seen.reference.rescaled_logit, one) for one in (seen.in_reference, ~seen.in_reference))
-        return self._ratio(seen.target.rescaled_logit, *groups)
-
-    def score_all(self, lineup: Lineup) -> Scores:
-        targets = lineup.moments("rescaled_logit", "in", "out")
-        return np.stack([self._ratio(logit, *groups) for logit, groups in targets])
-
-    def _ratio(self, logit: Floats, *groups: Moments) -> Scores:
+    def compared(self, logit: Floats, *groups: Moments) -> Scores:
         inside, outside = (self._log_density(logit, one) for one in groups)
         return over_queries(inside - outside)
 

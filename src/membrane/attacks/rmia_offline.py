@@ -17,7 +17,7 @@ from typing import ClassVar
 import numpy as np
 
 from membrane.attacks.attack import Attack, Scores, over_queries
-from membrane.attacks.lineup import Lineup, Side
+from membrane.attacks.lineup import Lineup, Side, marked
 from membrane.attacks.references import Array, log_mean_exp, log_mixture
 from membrane.core.errors import SettingError, raise_all
 from membrane.core.values import Observation
@@ -59,7 +59,7 @@ class OfflineRMIA(Attack):
 
     def score(self, seen: Observation) -> Scores:
         nobody_in = np.ones(seen.population_reference.shape[:2], dtype=bool)
-        sides = (seen.in_reference if side == "in" else ~seen.in_reference for side in self.sides)
+        sides = (marked(side, seen.in_reference) for side in self.sides)
         log_p = self.log_p(*(log_mean_exp(-seen.reference.loss, chosen) for chosen in sides))
         log_p_z = self.from_out(log_mean_exp(-seen.population_reference.loss, nobody_in))
         return self.judge(-seen.target.loss - log_p, -seen.population.loss - log_p_z)

@@ -9,6 +9,7 @@ from argparse import PARSER, SUPPRESS, Action, ArgumentParser, Namespace, RawDes
 from collections.abc import Sequence
 
 from membrane.cli import audit, check, demo, init, list, locate, protect, report, store
+from membrane.cli.command import subparsers
 from membrane.core.errors import MembraneError
 from membrane.core.version import __version__
 
@@ -83,16 +84,7 @@ def _parser() -> ArgumentParser:
     parser = ArgumentParser("membrane", description=_ABOUT, epilog=_EXAMPLE, formatter_class=_Help, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"membrane {__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of a refusal")
-    places = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in COMMANDS:
-        one = places.add_parser(
-            command.name,
-            help=command.what,
-            description=command.what[0].upper() + command.what[1:] + ".",
-            epilog=f"example:\n  {command.example}",
-            formatter_class=_Help,
-            allow_abbrev=False,
-        )
+    for command, one in subparsers(parser, COMMANDS, _Help):
         one.add_argument("--debug", action="store_true", default=SUPPRESS, help="show the traceback of a refusal")
         command.add(one)
         one.set_defaults(run=command.run)

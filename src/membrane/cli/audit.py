@@ -12,9 +12,10 @@ from membrane.cli.config import Run, read_run
 from membrane.cli.going_on import stoppable
 from membrane.cli.preflight import examine
 from membrane.cli.progress import Bar
-from membrane.cli.text import duration, wrapped
+from membrane.cli.text import wrapped
 from membrane.core.progress import silent
 from membrane.core.store import write_json
+from membrane.core.text import duration
 from membrane.verbs import Audit, audit
 from membrane.verbs.results import versions
 

@@ -11,7 +11,8 @@ from membrane.cli.config import Run, read_run
 from membrane.cli.cost import missing_trials, non_member_trials
 from membrane.cli.preflight import Preflight, examine
 from membrane.cli.progress import Bar
-from membrane.cli.text import duration, size, wrapped
+from membrane.cli.text import wrapped
+from membrane.core.text import duration, size
 from membrane.data import Task
 from membrane.training import Recipe
 from membrane.verbs.estimate import Estimate, estimate_task, trainings

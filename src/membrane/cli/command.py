@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
-from collections.abc import Callable
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 
@@ -24,3 +24,24 @@ class Command:
     example: str
     add: Callable[[ArgumentParser], None]
     run: Callable[[Namespace], int]
+
+
+def subparsers(
+    parser: ArgumentParser,
+    commands: Sequence[Command],
+    formatter: type[RawDescriptionHelpFormatter] = RawDescriptionHelpFormatter,
+) -> Iterator[tuple[Command, ArgumentParser]]:
+    """Each command with its own parser under ``parser``, to which nothing has been added yet."""
+    places = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in commands:
+        yield (
+            command,
+            places.add_parser(
+                command.name,
+                help=command.what,
+                description=command.what[0].upper() + command.what[1:] + ".",
+                epilog=f"example:\n  {command.example}",
+                formatter_class=formatter,
+                allow_abbrev=False,
+            ),
+        )

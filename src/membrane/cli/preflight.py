@@ -13,13 +13,14 @@ from membrane.core.progress import Progress, silent
 from membrane.core.settings import did_you_mean
 from membrane.data import Task, make_task
 from membrane.data.loader import as_inputs
+from membrane.data.membership import references_each
 from membrane.pptp import FrozenPlan, RegionWindow
 from membrane.regions import partition
 from membrane.training import Defense, Recipe
 from membrane.training.check import training_mistakes
 from membrane.training.fleet import TrainFunction
 from membrane.verbs.estimate import MOST_PARAMETERS, n_parameters
-from membrane.verbs.observe import choose_attacks, references_each
+from membrane.verbs.observe import choose_attacks
 
 _MOST_MODELS = 10_000
 

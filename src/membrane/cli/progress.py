@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
-from membrane.cli.text import duration
+from membrane.core.text import duration
 
 _QUIET_SECONDS = 30.0  # between two lines in a file
 

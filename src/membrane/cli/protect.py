@@ -17,11 +17,12 @@ from membrane.cli.command import Command
 from membrane.cli.config import Run, read_run
 from membrane.cli.preflight import draw, pipeline_mistakes
 from membrane.cli.progress import Bar
-from membrane.cli.text import duration, wrapped
+from membrane.cli.text import wrapped
 from membrane.core.errors import SettingError, raise_all
 from membrane.core.generators import derive_seed, torch_generator
 from membrane.core.settings import did_you_mean, fingerprint, to_plain
 from membrane.core.store import write_json, write_tensors
+from membrane.core.text import duration
 from membrane.data import Examples, Task
 from membrane.models import logits_of
 from membrane.regions import copy_state

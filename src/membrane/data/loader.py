@@ -11,9 +11,8 @@ from torch import Tensor
 from membrane.data.examples import Examples
 from membrane.data.inputs import Inputs, pieces
 
-Augment = Callable[
-    [Tensor, torch.Generator], Tensor
-]  # network inputs (B, ...) and a CPU generator to inputs as trained
+# What training does to network inputs (B, ...) before the model sees them, drawn from a CPU generator.
+Augment = Callable[[Tensor, torch.Generator], Tensor]
 
 
 @dataclass(frozen=True)

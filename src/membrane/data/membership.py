@@ -53,3 +53,8 @@ def without_pair(target: int, n_models: int) -> Ints:
     [0, 1, 4, 5]
     """
     return np.array([row for row in range(n_models) if row // 2 != target // 2], dtype=np.int64)
+
+
+def references_each(n_models: int) -> int:
+    """IN references, and as many OUT ones, of every example when a target's partner is left out."""
+    return n_models // 2 - 1

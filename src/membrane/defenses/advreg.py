@@ -19,11 +19,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from membrane.core.errors import raise_all
 from membrane.core.generators import torch_generator
 from membrane.data.examples import Examples
 from membrane.data.loader import Batch, as_inputs
-from membrane.defenses.ranges import check
+from membrane.defenses.ranges import check, holdout_of
 from membrane.training.defense import Defense, Start
 from membrane.training.recipe import Recipe
 
@@ -76,8 +75,6 @@ class AdvReg(Defense):
     def prepared(self, start: Start) -> Defense:
         if self.weight == 0:
             return self
-        n_holdout = len(start.holdout) if start.holdout else 0
-        raise_all(self.mistakes(start.recipe, len(start.members), n_holdout))
         return _Adversarial(self, start)
 
 
@@ -116,9 +113,8 @@ class _Adversarial(Defense):
     """One training with its attack network."""
 
     def __init__(self, settings: AdvReg, start: Start) -> None:
-        assert start.holdout is not None
         self.settings, self.model, self.device = settings, start.model, start.device
-        self.sides = (start.members, start.holdout)
+        self.sides = (start.members, holdout_of(settings, start))
         self.generator = torch_generator(start.seed, "attack")
         self.attack = MembershipAttack(len(start.members.classes), self.generator).to(start.device)
         self.optimizer = torch.optim.Adam(self.attack.parameters(), settings.attack_lr)

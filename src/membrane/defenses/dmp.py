@@ -19,12 +19,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from membrane.core.errors import raise_all
 from membrane.core.generators import derive_seed
 from membrane.data.examples import Examples
 from membrane.data.loader import Batch, Loader
 from membrane.defenses.confidence_penalty import entropy
-from membrane.defenses.ranges import check
+from membrane.defenses.ranges import check, holdout_of
 from membrane.models import logits_of
 from membrane.training.defense import Defense, Start
 from membrane.training.loop import fit
@@ -76,14 +75,12 @@ class DMP(Defense):
         ]
 
     def prepared(self, start: Start) -> Defense:
-        n_holdout = len(start.holdout) if start.holdout else 0
-        raise_all(self.mistakes(start.recipe, len(start.members), n_holdout))
-        assert start.holdout is not None
+        holdout = holdout_of(self, start)
         recipe = replace(start.recipe, defense=Defense(), keep=2)
         teacher = fit(recipe, start.members, None, derive_seed(start.seed, "teacher"), start.device).model
-        logits = logits_of(teacher, start.holdout)
-        surest = entropy(logits).argsort(stable=True)[: int(self.share * n_holdout)]
-        return _Student(self.temperature, start.holdout[surest], logits[surest])
+        logits = logits_of(teacher, holdout)
+        surest = entropy(logits).argsort(stable=True)[: int(self.share * len(holdout))]
+        return _Student(self.temperature, holdout[surest], logits[surest])
 
 
 class _Student(Defense):

@@ -25,9 +25,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from membrane.core.errors import SettingError
 from membrane.core.generators import spawn_seed
-from membrane.defenses.ranges import check
+from membrane.defenses.ranges import check, holdout_of
 from membrane.defenses.rewriting import KeyedRewriting
 from membrane.models import logits_of
 from membrane.training.defense import Defense, Finished, Stage, Trained
@@ -94,13 +93,10 @@ class MemGuard(Defense):
         """The trained model behind its guard."""
         if self.epsilon == 0:
             return Finished(trained.model)
-        n_holdout = len(trained.holdout) if trained.holdout else 0
-        for mistake in self.mistakes(trained.recipe, len(trained.members), n_holdout):
-            raise SettingError(mistake)
-        assert trained.holdout is not None
-        n = min(len(trained.members), n_holdout)
+        holdout = holdout_of(self, trained)
+        n = min(len(trained.members), len(holdout))
         sides = []
-        for part in (trained.members, trained.holdout):
+        for part in (trained.members, holdout):
             chosen = part[torch.randperm(len(part), generator=generator)[:n]]
             sides.append(torch.softmax(logits_of(trained.model, chosen), 1).sort(1).values)
         h = membership_classifier(sides[0], sides[1], self.epochs, self.lr, generator)

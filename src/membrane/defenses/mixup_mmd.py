@@ -23,7 +23,7 @@ from membrane.core.generators import torch_generator
 from membrane.data.examples import Examples
 from membrane.data.loader import Loader, as_inputs, batches_of
 from membrane.defenses.mixup import Mixup
-from membrane.defenses.ranges import check
+from membrane.defenses.ranges import check, holdout_of
 from membrane.models import logits_of
 from membrane.training.defense import Defense, Start
 from membrane.training.recipe import Recipe
@@ -96,9 +96,6 @@ class MixupMMD(Mixup):
     def prepared(self, start: Start) -> Defense:
         if self.weight == 0:
             return self
-        n_holdout = len(start.holdout) if start.holdout else 0
-        for mistake in self.mistakes(start.recipe, len(start.members), n_holdout):
-            raise SettingError(mistake)
         return _Matching(self, start)
 
 
@@ -107,8 +104,7 @@ class _Matching(Mixup):
 
     def __init__(self, settings: MixupMMD, start: Start) -> None:
         super().__init__(settings.alpha)
-        assert start.holdout is not None
-        self.settings, self.start, self.holdout = settings, start, start.holdout
+        self.settings, self.start, self.holdout = settings, start, holdout_of(settings, start)
         self.generator = torch_generator(start.seed, "mmd")
         self.by_class = [torch.nonzero(self.holdout.y == c)[:, 0] for c in range(len(start.members.classes))]
         needed = torch.bincount(start.members.y, minlength=len(self.by_class))

@@ -1,9 +1,10 @@
-"""How a defense refuses settings outside their ranges: all of them at once, each with its range."""
+"""How a defense refuses what does not fit, all mistakes at once: settings outside their ranges, data it cannot use."""
 
 from __future__ import annotations
 
 from membrane.core.errors import raise_all
-from membrane.training.defense import Defense
+from membrane.data.examples import Examples
+from membrane.training.defense import Defense, Start, Trained
 
 
 def check(defense: Defense, **fits: tuple[bool, str]) -> None:
@@ -21,3 +22,15 @@ def check(defense: Defense, **fits: tuple[bool, str]) -> None:
         for setting, (ok, rule) in fits.items()
         if not ok
     )
+
+
+def holdout_of(defense: Defense, run: Start | Trained) -> Examples:
+    """The holdout of a run, for a defense that cannot do without one.
+
+    Raises:
+        SettingError: Listing what the defense finds wrong with the run's data.
+    """
+    n_holdout = len(run.holdout) if run.holdout else 0
+    raise_all(defense.mistakes(run.recipe, len(run.members), n_holdout))
+    assert run.holdout is not None
+    return run.holdout

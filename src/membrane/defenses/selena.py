@@ -9,18 +9,16 @@ code keeps each sub-model's best epoch on test data; ours is the last. Split-AI 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from membrane.core.generators import derive_seed, torch_generator
-from membrane.data.loader import Batch
 from membrane.defenses.ranges import check
-from membrane.models import logits_of
+from membrane.defenses.soft_labels import SoftLabels, out_of_sample
 from membrane.training.defense import Defense, Start
-from membrane.training.loop import fit
 from membrane.training.recipe import Recipe
 
 
@@ -64,7 +62,7 @@ class SELENA(Defense):
         return [f"{self.name}: each sub-model sees about {share:.0f} members, too few. Leave out fewer."]
 
     def prepared(self, start: Start) -> Defense:
-        return _Distilled(self.soft_labels(start))
+        return SoftLabels(self.soft_labels(start))
 
     def unseen(self, start: Start) -> Tensor:
         """(N, models) bool: which members each sub-model does not see."""
@@ -73,22 +71,5 @@ class SELENA(Defense):
 
     def soft_labels(self, start: Start) -> Tensor:
         """(N, C) mean probabilities of the sub-models that did not see each member."""
-        members, unseen = start.members, self.unseen(start)
-        recipe = replace(start.recipe, defense=Defense(), keep=2)
-        table = torch.zeros(len(members), len(members.classes))
-        for k in range(self.models):
-            seen, rest = torch.nonzero(~unseen[:, k])[:, 0], torch.nonzero(unseen[:, k])[:, 0]
-            if len(rest):
-                model = fit(recipe, members[seen], None, derive_seed(start.seed, "split", k), start.device).model
-                table[rest] += torch.softmax(logits_of(model, members[rest]), 1) / self.left_out
-        return table
-
-
-class _Distilled(Defense):
-    """Plain training on soft labels, by position in the training set."""
-
-    def __init__(self, table: Tensor) -> None:
-        self.table = table
-
-    def targets(self, batch: Batch, n_classes: int, epoch: int) -> Tensor:
-        return self.table[batch.index].to(batch.x.device)
+        seeds = [derive_seed(start.seed, "split", k) for k in range(self.models)]
+        return out_of_sample(start.recipe, start.members, self.unseen(start), seeds, start.device)

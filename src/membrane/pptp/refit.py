@@ -15,36 +15,23 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from math import inf
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from membrane.core.errors import SettingError, raise_all
 from membrane.core.generators import spawn_seed
-from membrane.data.loader import Batch, as_inputs
+from membrane.data.loader import as_inputs
+from membrane.defenses.ranges import check
+from membrane.defenses.soft_labels import SoftLabels, out_of_sample
 from membrane.defenses.windows import window_mistakes
-from membrane.models import logits_of
 from membrane.pptp.plan import Plan
 from membrane.regions import copy_state, partition
 from membrane.regions.edit import State
 from membrane.training.defense import Defense, Finished, Stage, Trained
 from membrane.training.loop import fit
 from membrane.training.recipe import Recipe
-
-
-@dataclass(frozen=True)
-class _OutOfFold(Defense):
-    """Plain training on given probabilities.
-
-    Args:
-        table: (N, C), by position in the training set.
-    """
-
-    table: Tensor
-
-    def targets(self, batch: Batch, n_classes: int, epoch: int) -> Tensor:
-        return self.table[batch.index].to(batch.x.device)
 
 
 @dataclass(frozen=True)
@@ -81,16 +68,13 @@ class OutOfFoldRefit(Defense):
     lr: float = 0.05
 
     def __post_init__(self) -> None:
-        fits = {
-            "first": (0 <= self.first <= self.last, "0 or more, and at most last"),
-            "folds": (self.folds >= 2, "2 or more"),
-            "fork_epochs": (self.fork_epochs >= 1, "1 or more"),
-            "epochs": (self.epochs >= 1, "1 or more"),
-            "lr": (0 < self.lr < float("inf"), "above 0"),
-        }
-        raise_all(
-            (f"{self.name}: {k} is {getattr(self, k)}; it must be {rule}." for k, (ok, rule) in fits.items() if not ok),
-            SettingError,
+        check(
+            self,
+            first=(0 <= self.first <= self.last, "0 or more, and at most last"),
+            folds=(self.folds >= 2, "2 or more"),
+            fork_epochs=(self.fork_epochs >= 1, "1 or more"),
+            epochs=(self.epochs >= 1, "1 or more"),
+            lr=(0 < self.lr < inf, "above 0"),
         )
 
     def mistakes(self, recipe: Recipe, n_members: int, n_holdout: int) -> list[str]:
@@ -113,23 +97,18 @@ class OutOfFoldRefit(Defense):
         window, of_forks = (Plan.same(regions, self.first, self.last) for regions in (cut.names, forked))
         table = self._table(trained, of_forks.state(final, trained.trail, cut), forked, generator)
         begin = copy_state(trained.edited(window.state(final, trained.trail, cut)))
-        recipe = replace(self._recipe(trained, self.epochs), defense=_OutOfFold(table))
+        recipe = replace(self._recipe(trained, self.epochs), defense=SoftLabels(table))
         model = fit(recipe, trained.members, None, spawn_seed(generator), begin=begin).model
         right = float((table.argmax(1) == trained.members.y).double().mean())
         return Finished(model, {"out_of_fold_accuracy": right, "seconds": time.perf_counter() - start})
 
     def _table(self, trained: Trained, state: State, forked: tuple[str, ...], generator: torch.Generator) -> Tensor:
         """(N, C) probabilities, every member's from the fork that did not see it."""
-        members = trained.members
-        fold = torch.randperm(len(members), generator=generator) % self.folds
-        begin = copy_state(trained.edited(state))
+        fold = torch.randperm(len(trained.members), generator=generator) % self.folds
         recipe = replace(self._recipe(trained, self.fork_epochs), trainable=forked if self.forked else None)
-        table = torch.zeros(len(members), len(members.classes))
-        for k in range(self.folds):
-            seen, unseen = (torch.nonzero(part)[:, 0] for part in (fold != k, fold == k))
-            fork = fit(recipe, members[seen], None, spawn_seed(generator), begin=begin).model
-            table[unseen] = torch.softmax(logits_of(fork, members[unseen]), 1)
-        return table
+        seeds = [spawn_seed(generator) for _ in range(self.folds)]
+        begin = copy_state(trained.edited(state))
+        return out_of_sample(recipe, trained.members, fold[:, None] == torch.arange(self.folds), seeds, begin=begin)
 
     def _recipe(self, trained: Trained, epochs: int) -> Recipe:
         """The trained recipe with the refit's length and rate, no history kept."""

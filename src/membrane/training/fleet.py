@@ -89,8 +89,11 @@ def train_fleet(
     function = function or identity_of(train)  # once: counters in it must not change keys
     releases = []
     for done, row in enumerate(chosen):
-        stored = store.has("release", release_key(train, task, seed, row, function, label))
-        releases.append(_release(train, function, label, task, store, seed, row, _part(progress, done, len(chosen))))
+        key = release_key(train, task, seed, row, function, label)
+        stored = store.has("release", key)
+        if not stored:
+            _release(key, train, task, store, seed, row, _part(progress, done, len(chosen)))
+        releases.append(_released(key, store))
         progress("stored models" if stored else "models", done + 1, len(chosen))
     return Bank(
         Signals.stack([signals for signals, _, _ in releases]),
@@ -133,21 +136,17 @@ def _part(progress: Progress, done: int, total: int) -> Progress:
 
 
 def _release(
-    train: Recipe | TrainFunction,
-    function: str | None,
-    label: str,
-    task: Task,
-    store: Store,
-    seed: int,
-    row: int,
-    progress: Progress,
-) -> tuple[Signals, Signals, Mapping[str, Any]]:
-    key = release_key(train, task, seed, row, function, label)
-    if not store.has("release", key):
-        model, facts = _make(train, task, store, seed, row, progress)
-        tensors = {f"pool/{kind}": array for kind, array in measured(model, task.pool).arrays().items()}
-        tensors |= {f"test/{kind}": array for kind, array in measured(model, task.test).arrays().items()}
-        store.save("release", key, tensors, {"row": row, **facts})
+    key: str, train: Recipe | TrainFunction, task: Task, store: Store, seed: int, row: int, progress: Progress
+) -> None:
+    """Make a model and keep its signals."""
+    model, facts = _make(train, task, store, seed, row, progress)
+    tensors = {f"pool/{kind}": array for kind, array in measured(model, task.pool).arrays().items()}
+    tensors |= {f"test/{kind}": array for kind, array in measured(model, task.test).arrays().items()}
+    store.save("release", key, tensors, {"row": row, **facts})
+
+
+def _released(key: str, store: Store) -> tuple[Signals, Signals, Mapping[str, Any]]:
+    """Signals on pool and test, and facts, of a model that is in the store."""
     entry = store.load("release", key)
     pool, test = (
         Signals(**{kind: entry.tensors[f"{part}/{kind}"].numpy() for kind in SIGNAL_KINDS}) for part in ("pool", "test")

@@ -13,6 +13,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from membrane.core.errors import ModelError, OutOfMemoryError
 from membrane.core.generators import torch_generator
 from membrane.core.memory import free_bytes, let_go, ran_out
+from membrane.core.text import megabytes
 from membrane.core.values import Signals
 from membrane.data.examples import Examples
 from membrane.data.loader import as_inputs
@@ -97,12 +98,12 @@ def _training_advice(recipe: Recipe, members: Examples, device: torch.device) ->
     except (RuntimeError, MemoryError):
         return f"{less}, or take a smaller network."
     if free is None:
-        return f"{less}: about {_mb(need.bytes_of(batch))} are needed now."
+        return f"{less}: about {megabytes(need.bytes_of(batch))} are needed now."
     fits = min(need.largest_batch(_ROOM * free), batch // 2)
-    asked = f"About {_mb(need.bytes_of(batch))} are needed, {_mb(free)} are free. "
+    asked = f"About {megabytes(need.bytes_of(batch))} are needed, {megabytes(free)} are free. "
     if fits >= 2:
         return f"{asked}Set batch_size = {fits} (it is {recipe.batch_size}), with lr to match."
-    trail = "" if recipe.keep == 2 else f"; keep = 2 would make the trail smaller, which takes {_mb(need.trail)}"
+    trail = "" if recipe.keep == 2 else f"; keep = 2 would make the trail smaller, which takes {megabytes(need.trail)}"
     return f"{asked}No batch_size fits: take a smaller network{trail}, or end other processes."
 
 
@@ -166,7 +167,3 @@ def _first_line(problem: BaseException) -> str:
         problem = problem.__cause__
     line = (str(problem).splitlines() or [""])[0]
     return line.rpartition("err == 0. ")[2].rstrip(".") or type(problem).__name__
-
-
-def _mb(n_bytes: int) -> str:
-    return f"{n_bytes / 1e6:,.0f} MB" if n_bytes < 1e10 else f"{n_bytes / 1e9:,.1f} GB"

@@ -22,12 +22,13 @@ from membrane.core.progress import Progress, silent
 from membrane.core.store import Store
 from membrane.data import Canary, Source, Splits, Task, make_task
 from membrane.data.examples import Examples
+from membrane.data.membership import references_each
 from membrane.training import train_fleet
 from membrane.training.check import training_mistakes
 from membrane.training.fleet import identity_of
 from membrane.verbs.estimate import Estimate, estimate_task
 from membrane.verbs.judge import Judged, audit_of, judge
-from membrane.verbs.observe import choose_attacks, references_each
+from membrane.verbs.observe import choose_attacks
 from membrane.verbs.outcome import Audit
 from membrane.verbs.partial import AuditStopped, keep, so_far
 from membrane.verbs.results import Train, label_of

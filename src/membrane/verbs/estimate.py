@@ -15,6 +15,7 @@ from membrane.core.errors import TrainingError, collected
 from membrane.core.memory import free_bytes
 from membrane.core.settings import fingerprint
 from membrane.core.store import Store
+from membrane.core.text import duration, megabytes
 from membrane.core.values import SIGNAL_KINDS
 from membrane.data import Task
 from membrane.data.loader import batches_of
@@ -61,17 +62,19 @@ class Estimate:
         """What there is too little of, a sentence each."""
         found = []
         if self.memory is not None and self.free_memory is not None and self.memory > self.free_memory:
-            found.append(f"About {_mb(self.memory)} of memory are needed, {_mb(self.free_memory)} are free.")
+            found.append(
+                f"About {megabytes(self.memory)} of memory are needed, {megabytes(self.free_memory)} are free."
+            )
         if self.disk > self.free_disk:
-            found.append(f"About {_mb(self.disk)} on disk are needed, {_mb(self.free_disk)} are free.")
+            found.append(f"About {megabytes(self.disk)} on disk are needed, {megabytes(self.free_disk)} are free.")
         return tuple(found)
 
     def __str__(self) -> str:
         if not self.n_trainings:
             return "all models are finished"
-        time = f"time unknown ({self.unknown})" if self.seconds is None else f"about {_duration(self.seconds)}"
-        memory = "" if self.memory is None else f", {_mb(self.memory)} of memory"
-        text = f"{self.n_trainings} models to train: {time}{memory}, {_mb(self.disk)} on disk"
+        time = f"time unknown ({self.unknown})" if self.seconds is None else f"about {duration(self.seconds)}"
+        memory = "" if self.memory is None else f", {megabytes(self.memory)} of memory"
+        text = f"{self.n_trainings} models to train: {time}{memory}, {megabytes(self.disk)} on disk"
         return " ".join([text, *(f"TOO LITTLE: {one}" for one in self.tight)])
 
 
@@ -191,17 +194,3 @@ def _seconds_per_batch(recipe: Recipe, task: Task) -> float | None:
 def _examples_to_choose(defense: Defense, n_holdout: int) -> int:
     """Examples through a search: half the holdout, as many members and 500 to recalibrate on, each candidate."""
     return defense.max_candidates * (n_holdout + 500) if isinstance(defense, PPTP) else 0
-
-
-def _mb(n_bytes: int) -> str:
-    return f"{max(n_bytes, 0) / 1e6:,.0f} MB" if n_bytes < 1e10 else f"{n_bytes / 1e9:,.1f} GB"
-
-
-def _duration(seconds: float) -> str:
-    return (
-        f"{max(seconds, 1):.0f} s"
-        if seconds < 90
-        else f"{seconds / 60:.0f} min"
-        if seconds < 5400
-        else (f"{seconds / 3600:.1f} h")
-    )

@@ -42,11 +42,6 @@ def score_bank(
     return scores
 
 
-def references_each(n_models: int) -> int:
-    """IN references, and as many OUT ones, of every example when a target's partner is left out."""
-    return n_models // 2 - 1
-
-
 def choose_attacks(
     attacks: Sequence[str | Attack] | None, n_in: int, n_out: int, n_population: int, reveals: str = "scores"
 ) -> list[Attack]:

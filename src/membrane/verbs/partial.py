@@ -11,9 +11,9 @@ from membrane.core.errors import MembraneError, NotEnoughDataError
 from membrane.core.progress import Progress, silent
 from membrane.core.store import Store, read_json
 from membrane.data import Task
+from membrane.data.membership import references_each
 from membrane.training.fleet import finished_rows, train_fleet
 from membrane.verbs.judge import Judged, audit_of, judge
-from membrane.verbs.observe import references_each
 from membrane.verbs.outcome import Audit
 from membrane.verbs.results import Train
 

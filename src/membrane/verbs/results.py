@@ -81,7 +81,8 @@ def plan_facts(facts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def finishing_seconds(facts: Mapping[str, Any]) -> float:
     """What a defense spent on one model after training."""
     defense = facts.get("defense", {})
-    return sum(float(defense[part]["seconds"]) for part in ("choice", "risk_map") if part in defense)
+    parts = (defense, defense.get("choice", {}), defense.get("risk_map", {}))
+    return sum(float(part["seconds"]) for part in parts if "seconds" in part)
 
 
 def settings_of(train: Train) -> Any:  # noqa: ANN401 -- JSON-ready settings

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, Namespace
 
-from membrane.cli.command import Command
+from membrane.cli.command import Command, subparsers
 from membrane.cli.store import ls, prune, verify
 
 COMMANDS = (ls.COMMAND, verify.COMMAND, prune.COMMAND)
 
 
 def _add(parser: ArgumentParser) -> None:
-    places = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in COMMANDS:
-        one = places.add_parser(
-            command.name,
-            help=command.what,
-            description=command.what[0].upper() + command.what[1:] + ".",
-            epilog=f"example:\n  {command.example}",
-            formatter_class=RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-        )
+    for command, one in subparsers(parser, COMMANDS):
         one.add_argument("folder", help="run folder of an audit, or the store in it")
         command.add(one)
         one.set_defaults(run_store=command.run)

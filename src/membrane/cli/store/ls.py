@@ -8,7 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from membrane.cli.command import Command
-from membrane.cli.text import duration, size, table
+from membrane.cli.text import table
+from membrane.core.text import duration, size
 from membrane.core.upkeep import Shelf, find_store, shelves
 
 

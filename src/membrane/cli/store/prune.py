@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from membrane.cli.command import Command
-from membrane.cli.text import size, wrapped
+from membrane.cli.text import wrapped
 from membrane.core.errors import SettingError, StoreError
 from membrane.core.store import Store
+from membrane.core.text import size
 from membrane.core.upkeep import find_store, prune, shelves, survey
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from membrane.cli.command import Command
 from membrane.cli.progress import Bar
-from membrane.cli.text import size, wrapped
+from membrane.cli.text import wrapped
+from membrane.core.text import size
 from membrane.core.upkeep import Survey, find_store, survey
 
 DAMAGED = 1

@@ -1,0 +1,55 @@
+"""Probabilities in the place of labels, each example's from models that did not see it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from membrane.data.examples import Examples
+from membrane.data.loader import Batch
+from membrane.models import logits_of
+from membrane.regions.edit import State
+from membrane.training.defense import Defense
+from membrane.training.loop import fit
+from membrane.training.recipe import Recipe
+
+
+class SoftLabels(Defense):
+    """Plain training on given probabilities (N, C), by position in the training set."""
+
+    def __init__(self, table: Tensor) -> None:
+        self.table = table
+
+    def targets(self, batch: Batch, n_classes: int, epoch: int) -> Tensor:
+        return self.table[batch.index].to(batch.x.device)
+
+
+def out_of_sample(
+    recipe: Recipe,
+    members: Examples,
+    unseen: Tensor,
+    seeds: Sequence[int],
+    device: torch.device | None = None,
+    begin: State | None = None,
+) -> Tensor:
+    """(N, C) mean probabilities of the models that did not see each example; zeros where all did.
+
+    Args:
+        recipe: How each model is trained, without a defense and with no history kept.
+        members: N examples.
+        unseen: (N, K) bool, which of them each model does not see.
+        seeds: Of the K trainings.
+        device: Where to train; the CPU if not given.
+        begin: Weights that all begin from, instead of fresh ones.
+    """
+    recipe = replace(recipe, defense=Defense(), keep=2)
+    table = torch.zeros(len(members), len(members.classes))
+    for column, seed in zip(unseen.T, seeds, strict=True):
+        if column.any():
+            seen, rest = (torch.nonzero(part)[:, 0] for part in (~column, column))
+            model = fit(recipe, members[seen], None, seed, device, begin=begin).model
+            table[rest] += torch.softmax(logits_of(model, members[rest]), 1) / unseen[rest].sum(1, keepdim=True)
+    return table
