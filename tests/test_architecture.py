@@ -21,6 +21,7 @@ ROOMS = (
     "data",
     "models",
     "regions",
+    "readings",
     "training",
     "defenses",
     "pptp",

@@ -14,6 +14,7 @@ from scipy.special import log_softmax, logsumexp, xlog1py
 from membrane.attacks import Lineup
 from membrane.core.values import Bools, Ints, Observation, Signals
 from membrane.data.membership import complementary_pairs, without_pair
+from tests.attacks.planted_readings import planted_readings
 
 Array = npt.NDArray[np.float64]
 N_CLASSES = 10
@@ -37,6 +38,7 @@ def signals_of(logits: Array, labels: Ints) -> Signals:
         entropy=-(p * log_p).sum(-1),
         modified_entropy=-np.expm1(-loss) * loss + wrong,
         correct=(label_logit > others.max(-1)).astype(np.float64),
+        readings=planted_readings(loss, labels),
     )
 
 
@@ -115,7 +117,8 @@ def contrary_bank() -> Bank:
         loss = np.logaddexp(0, -logits)
         entropy = np.logaddexp(0, -np.abs(logits))
         right = (logits > 0).astype(np.float32)
-        return Signals(loss, logits, logits, entropy, loss, right).map(frozen)
+        read = planted_readings(loss, np.zeros(loss.shape[-2], dtype=np.int64))
+        return Signals(loss, logits, logits, entropy, loss, right, read).map(frozen)
 
     return Bank(bank.members, signals(logit), signals(stranger), bank.labels)
 
@@ -162,7 +165,9 @@ def planted_loss(target: npt.ArrayLike, references: npt.ArrayLike, n_in: int, dt
     def signals(loss: Array) -> Signals:
         logit = -loss - np.log(-np.expm1(-loss))  # log(p / (1 - p)) for p = exp(-loss)
         one = {"loss": loss, "rescaled_logit": logit, "margin": logit, "entropy": loss, "modified_entropy": loss}
-        return Signals(**{kind: values.astype(dtype) for kind, values in one.items()}, correct=(loss < 0.7) * dtype(1))
+        read = planted_readings(loss, np.zeros(loss.shape[-2], dtype=np.int64))
+        one |= {"correct": loss < 0.7}
+        return Signals.of({kind: values.astype(dtype) for kind, values in one.items()}, read)
 
     loss, of_reference = np.asarray(target, float)[:, None], np.asarray(references, float)[:, None, None]
     n, r = len(loss), len(of_reference)

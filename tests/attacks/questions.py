@@ -138,17 +138,17 @@ def says_what_is_missing(attack: Attack) -> None:
 def refuses_what_is_not_finite(attack: Attack) -> None:
     """NaN and infinity in any signal that it reads, wherever; ``DataError`` names the signal and the place."""
     seen = draw_bank(6, LEAK).observe(0)
-    for kind in attack.signals:
+    for kind in attack.kinds:
         for place, bad in zip(PLACES, (np.nan, np.inf, -np.inf, np.nan), strict=True):
             with pytest.raises(DataError, match=f"reads '{kind}', and the {place} models"):
                 attack(dataclasses.replace(seen, **{place: spoiled(getattr(seen, place), kind, bad)}))
 
 
 def reads_only_what_it_declares(attack: Attack) -> None:
-    """Signals that it does not declare may be NaN."""
+    """Signals and readings that it does not declare may be NaN."""
     seen = draw_bank(6, LEAK).observe(0)
     without = seen
-    for kind in set(SIGNAL_KINDS) - set(attack.signals):
+    for kind in {*SIGNAL_KINDS, *seen.target.readings} - set(attack.kinds):
         for place in PLACES:
             without = dataclasses.replace(without, **{place: spoiled(getattr(without, place), kind, np.nan)})
     np.testing.assert_array_equal(attack(without), attack(seen))
@@ -156,9 +156,9 @@ def reads_only_what_it_declares(attack: Attack) -> None:
 
 def spoiled(signals: Signals, kind: str, bad: float) -> Signals:
     """The signals with one value of ``kind`` replaced."""
-    values = getattr(signals, kind).copy()
+    values = signals[kind].copy()
     values.flat[values.size // 2] = bad
-    return dataclasses.replace(signals, **{kind: values})
+    return Signals.of(signals.arrays() | {kind: values}, {**signals.readings, kind: values})
 
 
 def orders_huge_logits(attack: Attack) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from membrane.attacks import ATTACKS, ActiveAttack, Attack
+from membrane.attacks import ATTACKS, Attack
 from tests.attacks import slow
 from tests.attacks.slow import Slow
 
@@ -32,13 +32,12 @@ NO_BASE: tuple[Mapping[str, Any], ...] = (
     {"base": {"name": "lira"}},
     {"base": {"name": "population"}},
     {"base": "loss"},
-    {"base": ActiveAttack()},
 )
 
 
 NO_PREDICTION: tuple[Mapping[str, Any], ...] = ({"predictive": "cauchy"}, *NO_SPREAD[1:])
 NO_RANGE: tuple[Mapping[str, Any], ...] = (
-    {"base": ActiveAttack()},
+    {"base": "lira"},
     {"drop_lowest": -0.1},
     {"drop_lowest": 1.0},
     {"drop_lowest": np.nan},
@@ -46,7 +45,7 @@ NO_RANGE: tuple[Mapping[str, Any], ...] = (
 )
 NO_ENSEMBLE: tuple[Mapping[str, Any], ...] = (
     {"attacks": ()},
-    {"attacks": (ActiveAttack(),)},
+    {"attacks": ("lira",)},
     {"rule": "most"},
 )
 
@@ -116,6 +115,9 @@ ATTACK_ROWS = (
     # As with RMIA at a = 1.
     Row("base_offline", slow.base_offline(1.0), {"scale": 1.0}, floor=0.8),
     Row("base", slow.base),
+    # A probability of nothing has a gradient of 1, however small it is.
+    Row("gradient_norm", slow.gradient_norm(slice(1, None)), graded=False, nonsense=({"of": "weight"},)),
+    Row("gradient_norm", slow.gradient_norm(slice(1)), {"of": "input"}, graded=False),
     # Under Student's t a logit far from both sides speaks for neither.
     Row("lira_student", slow.lira_student("student"), floor=0.95, graded=False, nonsense=NO_PREDICTION),
     Row("lira_student", slow.lira_student("normal"), {"predictive": "normal"}, floor=0.95),
@@ -128,7 +130,7 @@ ATTACK_ROWS = (
         {"base": {"name": "midpoint"}, "drop_lowest": 0.0, "drop_highest": 0.5},
         floor=0.95,
     ),
-    Row("per_sample", slow.per_sample(slow.midpoint), nonsense=({"base": ActiveAttack()},)),
+    Row("per_sample", slow.per_sample(slow.midpoint), nonsense=({"base": "lira"},)),
     Row("per_sample", slow.per_sample(slow.rmia(online=False)), {"base": {"name": "rmia_offline"}}, floor=0.8),
     *(
         Row(

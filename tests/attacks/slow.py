@@ -16,6 +16,7 @@ from scipy.stats import norm
 from scipy.stats import t as student
 
 from membrane.core.values import Floats, Observation
+from membrane.readings import Gradients
 
 Array = npt.NDArray[np.float64]
 Slow = Callable[[Observation], Array]
@@ -53,11 +54,19 @@ def minus_mean(values: list[float]) -> float:
 
 def target_only(kind: str, score: Callable[[list[float]], float]) -> Slow:
     """An attack that makes its ``score`` of the target's signals of one kind, a list over queries."""
-    return lambda seen: np.array([score(queries) for queries in getattr(seen.target, kind).tolist()])
+    return lambda seen: np.array([score(queries) for queries in seen.target[kind].tolist()])
 
 
 def correctness(seen: Observation) -> Array:
     return mean_over_queries(seen, lambda n, q: float(seen.target.correct[n, q]))
+
+
+def gradient_norm(columns: slice) -> Slow:
+    def slow(seen: Observation) -> Array:
+        norms = seen.target[Gradients().key].tolist()
+        return np.array([-math.log(max(math.sqrt(sum(one * one for one in row[columns])), 1e-45)) for row in norms])
+
+    return slow
 
 
 def population(seen: Observation) -> Array:
@@ -74,9 +83,9 @@ def population(seen: Observation) -> Array:
 
 def calibration(kind: str, score: Callable[[list[float]], float]) -> Slow:
     def slow(seen: Observation) -> Array:
-        references = getattr(seen.reference, kind).tolist()
+        references = seen.reference[kind].tolist()
         scores = []
-        for n, queries in enumerate(getattr(seen.target, kind).tolist()):
+        for n, queries in enumerate(seen.target[kind].tolist()):
             outside = [score(one[n]) for one, is_in in zip(references, seen.in_reference, strict=True) if not is_in[n]]
             scores.append(score(queries) - sum(outside) / len(outside))
         return np.array(scores)
@@ -93,14 +102,14 @@ def class_thresholds(kind: str, score: Callable[[list[float]], float]) -> Slow:
 
     def slow(seen: Observation) -> Array:
         trials: dict[int, list[tuple[float, bool]]] = defaultdict(list)
-        for reference, in_reference in zip(getattr(seen.reference, kind).tolist(), seen.in_reference, strict=True):
+        for reference, in_reference in zip(seen.reference[kind].tolist(), seen.in_reference, strict=True):
             for queries, label, is_in in zip(reference, seen.labels.tolist(), in_reference.tolist(), strict=True):
                 trials[label].append((score(queries), is_in))
         best = {
             label: max((balanced_accuracy(of_class, value), value) for value, _ in of_class)[1]
             for label, of_class in trials.items()
         }
-        targets = zip(getattr(seen.target, kind).tolist(), seen.labels.tolist(), strict=True)
+        targets = zip(seen.target[kind].tolist(), seen.labels.tolist(), strict=True)
         return np.array([score(queries) - best[label] for queries, label in targets])
 
     return slow

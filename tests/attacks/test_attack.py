@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
-from membrane.attacks import Access, ActiveAttack, Attack, LossThreshold, Scores
-from membrane.core.errors import DataError, ModelError, NotEnoughDataError
-from membrane.core.values import Ints, Observation
+from membrane.attacks import Attack, LossThreshold, Scores
+from membrane.core.errors import ModelError, NotEnoughDataError
+from membrane.core.values import Observation
 from tests.attacks.bank import LEAK, draw_bank
 
 
@@ -34,29 +33,6 @@ class Fixed(Attack):
 class Satisfied(Fixed):
     min_in_models: ClassVar[int] = 0
     min_population: ClassVar[int] = 0
-
-
-@dataclass(frozen=True)
-class Asks(ActiveAttack):
-    name: ClassVar[str] = "asks"
-    source: ClassVar[str] = "this test"
-    threat_model: ClassVar[str] = "labels"
-    signals: ClassVar[tuple[str, ...]] = ()
-
-    def score_with(self, seen: Observation, access: Access) -> Scores:
-        answers = access.labels(np.zeros((len(seen.labels), 3), dtype=np.float32))
-        return (answers == seen.labels).astype(np.float64)
-
-
-class Answers:
-    """A target that calls everything class 2."""
-
-    def __init__(self) -> None:
-        self.n_queries = 0
-
-    def labels(self, x: npt.NDArray[np.float32]) -> Ints:
-        self.n_queries += len(x)
-        return np.full(len(x), 2)
 
 
 def test_everything_missing_is_said_at_once() -> None:
@@ -93,17 +69,3 @@ def test_scores_that_are_none_are_refused(scores: Callable[[int], Any], complain
 def test_scores_come_out_as_float64() -> None:
     scores = Satisfied(lambda n: np.ones(n, dtype=np.float32))(draw_bank(0, LEAK).observe(0))
     assert scores.dtype == np.float64
-
-
-def test_active_attack_queries_the_target_and_is_refused_without_it() -> None:
-    seen, target = draw_bank(0, LEAK).observe(0), Answers()
-    np.testing.assert_array_equal(Asks()(seen, target), seen.labels == 2)
-    assert target.n_queries == 200
-    with pytest.raises(DataError, match="'asks' needs access to the target"):
-        Asks()(seen)
-
-
-def test_passive_attack_leaves_an_open_target_alone() -> None:
-    seen, target = draw_bank(0, LEAK).observe(0), Answers()
-    np.testing.assert_array_equal(LossThreshold()(seen, target), LossThreshold()(seen))
-    assert target.n_queries == 0

@@ -33,6 +33,7 @@ from membrane.attacks.lira_student import fitted_prior
 from membrane.core.errors import SettingError
 from membrane.core.settings import to_plain
 from membrane.core.values import SIGNAL_KINDS
+from membrane.readings import opens
 from tests.attacks import questions, slow
 from tests.attacks.bank import LEAK, STRANGERS, draw_bank, planted_loss
 from tests.attacks.rows import ATTACK_ROWS, Row
@@ -114,7 +115,9 @@ def test_settings_survive_plain_form_and_needs_are_declared(row: Row) -> None:
     attack = row.attack
     assert ATTACKS.make(to_plain(attack)) == attack
     assert set(attack.signals) <= set(SIGNAL_KINDS)
-    assert attack.signals
+    assert attack.kinds
+    assert attack.queries >= 1
+    assert all(opens(attack.threat_model, reading.threat_model) for reading in attack.readings)
     assert attack.source
     assert attack.missing(attack.min_in_models, attack.min_out_models, attack.min_population) == []
 
@@ -190,7 +193,7 @@ def test_ensembles_by_hand() -> None:
 
 def test_an_audit_that_names_no_attacks_runs_no_combinations_of_others() -> None:
     optional = {name for name in ATTACKS if not ATTACKS.entry(name).by_default}
-    assert optional == {"rmia_vote", "range", "per_sample", "ensemble"}
+    assert optional == {"rmia_vote", "range", "per_sample", "ensemble", "gradient_norm"}
 
 
 @pytest.mark.parametrize("attack", [OfflineRMIA(), Population()], ids=lambda attack: attack.name)

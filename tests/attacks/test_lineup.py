@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from membrane.attacks import ATTACKS, Attack, Lineup, LiRA, LossThreshold, references
+from membrane.attacks import ATTACKS, Attack, GradientNorm, Lineup, LiRA, LossThreshold, references
 from membrane.attacks.leave_out import LogSumsBut, MomentsBut
 from membrane.attacks.references import log_mean_exp, log_mixture
 from membrane.core.errors import DataError, ModelError, NotEnoughDataError
 from tests.attacks.bank import LEAK, draw_bank
-from tests.attacks.test_attack import Asks, Satisfied
+from tests.attacks.test_attack import Satisfied
 
 
 def hard_values(spread: float, far: float) -> np.ndarray:
@@ -136,8 +136,9 @@ def test_a_lineup_is_checked_as_an_observation_is() -> None:
     with pytest.raises(DataError, match="reads 'rescaled_logit', and on the pool"):
         LiRA().against_all(spoiled)
     LossThreshold().against_all(spoiled)
-    with pytest.raises(DataError, match="needs access"):
-        Asks().against_all(line)
+    unread = dataclasses.replace(line, pool=dataclasses.replace(line.pool, readings={}))
+    with pytest.raises(DataError, match=r"gradients-.* was not read off the models; there are loss"):
+        GradientNorm().against_all(unread)
     with pytest.raises(ModelError, match="NaN or infinity for 8 of 8 x 200"):
         Satisfied(lambda n: np.where(np.arange(n) < 1, np.nan, 0.0)).against_all(line)
 

@@ -4,7 +4,7 @@ All of them are post-processing of the signals of one bank of models, so each fu
 A new attack is one file here, one line in ``ATTACKS`` and one row in the test table.
 """
 
-from membrane.attacks.attack import Access, ActiveAttack, Attack, Scores
+from membrane.attacks.attack import Attack, Scores
 from membrane.attacks.base import BASE
 from membrane.attacks.base_offline import OfflineBASE
 from membrane.attacks.calibration import Calibration
@@ -13,6 +13,7 @@ from membrane.attacks.confidence import Confidence
 from membrane.attacks.correctness import Correctness
 from membrane.attacks.ensemble import Ensemble
 from membrane.attacks.entropy import Entropy
+from membrane.attacks.gradient_norm import GradientNorm
 from membrane.attacks.lineup import Lineup
 from membrane.attacks.lira import LiRA
 from membrane.attacks.lira_offline import OfflineLiRA
@@ -53,6 +54,7 @@ ATTACKS: Catalogue[Attack] = Catalogue(
         RangeMembership,
         PerSample,
         Ensemble,
+        GradientNorm,
     ],
 )
 
@@ -60,8 +62,6 @@ __all__ = [
     "ATTACKS",
     "BASE",
     "RMIA",
-    "Access",
-    "ActiveAttack",
     "Attack",
     "AttackR",
     "Calibration",
@@ -70,6 +70,7 @@ __all__ = [
     "Correctness",
     "Ensemble",
     "Entropy",
+    "GradientNorm",
     "LiRA",
     "Lineup",
     "LossThreshold",

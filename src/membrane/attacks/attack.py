@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,8 @@ import numpy.typing as npt
 from membrane.attacks.lineup import Lineup
 from membrane.attacks.references import blocks
 from membrane.core.errors import DataError, ModelError, NotEnoughDataError, raise_all
-from membrane.core.values import Ints, Observation
+from membrane.core.values import Observation
+from membrane.readings import Reading, Reveals
 
 Scores = npt.NDArray[np.float64]
 
@@ -21,40 +22,40 @@ def over_queries(values: npt.NDArray[np.floating]) -> Scores:
     return np.asarray(values.mean(axis=1, dtype=np.float64))
 
 
-class Access(Protocol):
-    """What an active attack may do to the target: only what its declared threat model opens.
-
-    Every call is counted, so a report can say how many queries an attack cost.
-    """
-
-    def labels(self, x: npt.NDArray[np.float32]) -> Ints:
-        """(B,) predicted classes of inputs (B, ...); opened for label-only attacks."""
-        ...
-
-    @property
-    def n_queries(self) -> int:
-        """Inputs answered so far."""
-        ...
-
-
 @dataclass(frozen=True)
 class Attack:
-    """Base class of the passive attacks.
+    """Base class of the attacks.
 
     A subclass declares what it needs and writes ``score``; callers use the attack as a function, which
     checks the observation before and the scores after. An attack never sees the target's membership,
-    never computes its own success, never trains and never prints.
+    never computes its own success and never prints. What must be asked of a model beyond one answer for each
+    example is a reading, which the attack names.
     """
 
     name: ClassVar[str]
-    threat_model: ClassVar[str] = "scores"  # what the target must reveal: "labels", "scores", "weights"
+    threat_model: ClassVar[Reveals] = "scores"  # what the target must reveal
     source: ClassVar[str]  # authors year, arXiv id
-    signals: ClassVar[tuple[str, ...]]  # kinds that it reads
+    signals: ClassVar[tuple[str, ...]] = ()  # kinds that it reads
     min_in_models: ClassVar[int] = 0
     min_out_models: ClassVar[int] = 0
     min_population: ClassVar[int] = 0
     examples_apart: ClassVar[bool] = False  # whether the score of an example depends on no other example audited
     by_default: ClassVar[bool] = True  # whether an audit that names no attacks runs it
+
+    @property
+    def readings(self) -> tuple[Reading, ...]:
+        """What it needs to be read off target and references beyond signals."""
+        return ()
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Signals and keys of the readings."""
+        return (*self.signals, *(reading.key for reading in self.readings))
+
+    @property
+    def queries(self) -> int:
+        """Inputs that the target answers for each example; all signals come from one answer."""
+        return bool(self.signals) + sum(reading.queries for reading in self.readings)
 
     def score(self, seen: Observation) -> Scores:
         """(N,) scores, higher = more likely a member; ``seen`` has passed the checks."""
@@ -68,11 +69,11 @@ class Attack:
         """
         compares = bool(self.min_in_models or self.min_out_models)
         scores = np.empty(lineup.membership.shape)
-        values = getattr(lineup.pool, self.signals[0]) if self.signals else lineup.pool.loss
+        values = lineup.pool[self.kinds[0]]
         for block in blocks(values) if compares and self.examples_apart else (slice(None),):
             for target in range(lineup.n_models):
-                scores[target, block] = self.score(lineup.observe(target, self.signals, block, compares))
-                lineup.give_back(self.signals)
+                scores[target, block] = self.score(lineup.observe(target, self.kinds, block, compares))
+                lineup.give_back(self.kinds)
         return scores
 
     def missing(self, n_in: int, n_out: int, n_population: int) -> list[str]:
@@ -94,27 +95,23 @@ class Attack:
             if there < least
         ]
 
-    def __call__(self, seen: Observation, access: Access | None = None) -> Scores:
-        """Checked scores (N,) float64; the one way in for every attack, passive or active.
-
-        Args:
-            seen: What the attacker has.
-            access: The open target, for active attacks; a passive attack leaves it alone.
+    def __call__(self, seen: Observation) -> Scores:
+        """Checked scores (N,) float64; the one way in for every attack.
 
         Raises:
             NotEnoughDataError: If references or population are too few.
-            DataError: If a signal that the attack reads is not finite, or an active attack gets no access.
+            DataError: If something that the attack reads is not there or not finite.
             ModelError: If the attack itself returns something else than N finite numbers.
         """
         self._check(seen)
-        return self._checked(self._scores(seen, access), seen.labels.shape)
+        return self._checked(self.score(seen), seen.labels.shape)
 
     def against_all(self, lineup: Lineup) -> Scores:
         """Checked scores (R, N) float64, every model of the line-up playing target once.
 
         Raises:
             NotEnoughDataError: If references or population are too few.
-            DataError: If a signal that the attack reads is not finite, or the attack is active and needs access.
+            DataError: If something that the attack reads is not there or not finite.
             ModelError: If the attack returns something else than R x N finite numbers.
         """
         n_each = lineup.n_references
@@ -122,7 +119,7 @@ class Attack:
         raise_all(
             (
                 f"attack {self.name!r} reads {kind!r}, and on the {place} the models gave NaN or infinity."
-                for kind in self.signals
+                for kind in self.kinds
                 for place in ("pool", "population")
                 if not lineup.is_finite(place, kind)
             ),
@@ -140,9 +137,6 @@ class Attack:
             raise ModelError(f"attack {self.name!r} returned NaN or infinity for {bad} of {wanted} examples.")
         return checked
 
-    def _scores(self, seen: Observation, access: Access | None) -> Scores:
-        return self.score(seen)
-
     def _check(self, seen: Observation) -> None:
         n_in, n_out = (int(count.min(initial=len(seen.in_reference))) for count in (seen.n_in, seen.n_out))
         raise_all(self.missing(n_in, n_out, len(seen.population.loss)), NotEnoughDataError)
@@ -150,26 +144,9 @@ class Attack:
         raise_all(
             (
                 f"attack {self.name!r} reads {kind!r}, and the {place} models gave NaN or infinity."
-                for kind in self.signals
+                for kind in self.kinds
                 for place in places
-                if not np.isfinite(getattr(getattr(seen, place), kind)).all()
+                if not np.isfinite(getattr(seen, place)[kind]).all()
             ),
             DataError,
         )
-
-
-@dataclass(frozen=True)
-class ActiveAttack(Attack):
-    """Base class of attacks that query or open the target (label-only, white-box); they write ``score_with``."""
-
-    def score_with(self, seen: Observation, access: Access) -> Scores:
-        """(N,) scores, higher = more likely a member."""
-        raise NotImplementedError
-
-    def score(self, seen: Observation) -> Scores:
-        return self._scores(seen, None)
-
-    def _scores(self, seen: Observation, access: Access | None) -> Scores:
-        if access is None:
-            raise DataError(f"attack {self.name!r} needs access to the target; signals alone are not enough.")
-        return self.score_with(seen, access)

@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from membrane.attacks.attack import Attack, Scores, over_queries
 from membrane.core.values import Observation
+from membrane.readings import Reveals
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Correctness(Attack):
     """
 
     name: ClassVar[str] = "correctness"
-    threat_model: ClassVar[str] = "labels"
+    threat_model: ClassVar[Reveals] = "labels"
     source: ClassVar[str] = "Yeom et al. 2018, arXiv:1709.01604 (gap attack)"
     signals: ClassVar[tuple[str, ...]] = ("correct",)
 

@@ -6,7 +6,6 @@ row by row, and the pages that were read are given back, so nothing here needs m
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import mmap
 from collections.abc import Iterator
@@ -81,7 +80,8 @@ class Lineup:
 
         Args:
             target: Row of the model under attack.
-            kinds: Signals that are wanted; the others are NaN and take no memory.
+            kinds: Signals and readings that are wanted; other signals are NaN and take no memory, other readings are
+                left out.
             examples: Part of the pool that is wanted.
             references: Whether references are wanted at all; otherwise there are none.
         """
@@ -96,6 +96,9 @@ class Lineup:
             population_reference=_only(self.population, kinds, rows),
         )
 
+    def _place(self, place: str) -> Signals:
+        return self.pool if place == "pool" else self.population
+
     @functools.cached_property
     def _finite(self) -> dict[tuple[str, str], bool]:
         return {}
@@ -103,7 +106,7 @@ class Lineup:
     def is_finite(self, place: str, kind: str) -> bool:
         """Whether a signal of the pool or of the population holds neither NaN nor infinity; looked at once."""
         if (place, kind) not in self._finite:
-            values = getattr(getattr(self, place), kind)
+            values = self._place(place)[kind]
             finite = True
             for row in values:
                 finite = finite and bool(np.isfinite(row).all())
@@ -114,19 +117,19 @@ class Lineup:
     def give_back(self, kinds: tuple[str, ...]) -> None:
         """Let go of the pages of memory-mapped signals that were read."""
         for kind in kinds:
-            give_back(getattr(self.pool, kind))
-            give_back(getattr(self.population, kind))
+            give_back(self.pool[kind])
+            give_back(self.population[kind])
 
     def moments(self, kind: str, *sides: Side) -> Iterator[tuple[Array, list[Moments]]]:
         """For each target in turn: its signal (N, Q), and the moments of its references on each of the sides."""
-        values = getattr(self.pool, kind)
+        values = self.pool[kind]
         sums = self._sums(values, sides, MomentsBut)
         for pair, value, said in self._targets(values, sides):
             yield value, [one.but(pair, left_out) for one, left_out in zip(sums, said, strict=True)]
 
     def log_means(self, kind: str, *sides: Side) -> Iterator[tuple[Array, list[Array]]]:
         """For each target: its signal (N, Q), and the log of the mean of exp(-signal) over references of each side."""
-        values = getattr(self.pool, kind)
+        values = self.pool[kind]
         sums = self._sums(values, sides, LogSumsBut, sign=-1)
         for pair, value, said in self._targets(values, sides):
             yield value, [one.mean_but(pair, -left_out) for one, left_out in zip(sums, said, strict=True)]
@@ -138,7 +141,7 @@ class Lineup:
             place: "pool" or "population".
             kind: Of signal.
         """
-        values = getattr(getattr(self, place), kind)
+        values = self._place(place)[kind]
         parts = []
         for _, block in read_blocks(values):
             parts.append(LogSumsBut.of(-block[::2], -block[1::2]))
@@ -198,5 +201,5 @@ def _only(signals: Signals, kinds: tuple[str, ...], rows: int | Ints) -> Signals
     """The wanted kinds of the wanted models; the others NaN, all one number."""
     shape = (signals.shape[1:]) if isinstance(rows, int) else (len(rows), *signals.shape[1:])
     nothing = np.broadcast_to(np.float32(np.nan), shape)
-    chosen = {kind: getattr(signals, kind)[rows] if kind in kinds else nothing for kind in SIGNAL_KINDS}
-    return dataclasses.replace(signals, **chosen)
+    chosen = {kind: signals[kind][rows] if kind in kinds else nothing for kind in SIGNAL_KINDS}
+    return Signals.of(chosen, {key: read[rows] for key, read in signals.readings.items() if key in kinds})

@@ -6,8 +6,8 @@ Shapes: N examples, R models, Q queries per example, Z population examples, C cl
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,7 @@ Ints = npt.NDArray[np.int64]
 class Signals:
     """What models say about examples: a few numbers instead of C logits, enough for the black-box attacks.
 
-    Every field has the same shape: (N, Q) for one model, (R, N, Q) for a bank.
+    Every signal has the same shape: (N, Q) for one model, (R, N, Q) for a bank.
 
     Args:
         loss: Cross-entropy of the label, nats, 0 or more; **members lower**.
@@ -32,6 +32,7 @@ class Signals:
         entropy: Of the prediction, nats, 0 to log C; members lower. Does not look at the label.
         modified_entropy: Song & Mittal 2021 (arXiv:2003.10595), 0 or more; members lower.
         correct: 1.0 where the prediction is the label, else 0.0; members higher.
+        readings: What else was read off the models, by key: (N, K) or (R, N, K), K of each its own.
     """
 
     loss: Floats
@@ -40,32 +41,59 @@ class Signals:
     entropy: Floats
     modified_entropy: Floats
     correct: Floats
+    readings: Mapping[str, Floats] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        shapes = {name: getattr(self, name).shape for name in SIGNAL_KINDS}
+        shapes = {name: self[name].shape for name in SIGNAL_KINDS}
         if len(set(shapes.values())) != 1:
             raise DataError(f"signals of one bank must have one shape; got {shapes}.")
+        raise_all(
+            (f"reading {key} has shape {values.shape}; of this bank it must be {(*self.shape[:-1], 'K')}."
+             for key, values in self.readings.items() if values.shape[:-1] != self.shape[:-1]),
+            DataError,
+        )  # fmt: skip
+
+    def __getitem__(self, kind: str) -> Floats:
+        """A signal by its name, or a reading by its key.
+
+        Raises:
+            DataError: If that was not read off the models.
+        """
+        if kind in SIGNAL_KINDS:
+            values: Floats = getattr(self, kind)
+            return values
+        if kind not in self.readings:
+            there = ", ".join((*SIGNAL_KINDS, *self.readings))
+            raise DataError(f"{kind} was not read off the models; there are {there}. Ask for it when they are made.")
+        return self.readings[kind]
+
+    @staticmethod
+    def of(signals: Mapping[str, Floats], readings: Mapping[str, Floats] | None = None) -> Signals:
+        """From the six signals by name, and readings by key."""
+        return Signals(**{name: signals[name] for name in SIGNAL_KINDS}, readings=readings or {})
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Common shape of the fields."""
+        """Common shape of the signals."""
         return self.loss.shape
 
     def map(self, change: Callable[[Floats], Floats]) -> Signals:
-        """The signals with ``change`` applied to every field (a selection or a reordering, say)."""
-        return Signals(**{name: change(getattr(self, name)) for name in SIGNAL_KINDS})
+        """All of it with ``change`` applied to every array (a selection or a reordering of models or examples)."""
+        signals = {name: change(values) for name, values in self.arrays().items()}
+        return Signals.of(signals, {key: change(values) for key, values in self.readings.items()})
 
     @staticmethod
     def stack(models: Sequence[Signals]) -> Signals:
         """Bank (R, N, Q) from R models' signals (N, Q)."""
-        return Signals(**{name: np.stack([getattr(one, name) for one in models]) for name in SIGNAL_KINDS})
+        stacked = {kind: np.array([one[kind] for one in models]) for kind in (*SIGNAL_KINDS, *models[0].readings)}
+        return Signals.of(stacked, {key: stacked[key] for key in models[0].readings})
 
     def arrays(self) -> dict[str, Floats]:
-        """The fields by name, for storing."""
-        return {name: getattr(self, name) for name in SIGNAL_KINDS}
+        """The signals by name, for storing; readings are stored apart."""
+        return {name: self[name] for name in SIGNAL_KINDS}
 
 
-SIGNAL_KINDS: tuple[str, ...] = tuple(field.name for field in dataclasses.fields(Signals))
+SIGNAL_KINDS: tuple[str, ...] = tuple(one.name for one in dataclasses.fields(Signals) if one.name != "readings")
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,11 @@ class Rewriting(nn.Module):
         self.model = model
         self.train(model.training)
 
+    @property
+    def inside(self) -> nn.Module:
+        """The network, which whoever gets the file of weights has."""
+        return self.model
+
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.model(x)
         return self.rewritten(logits.float(), x)

@@ -119,7 +119,7 @@ def signals_from_logits(logits: Tensor, y: Tensor) -> Signals:
         "modified_entropy": torch.sigmoid(-rescaled) * loss - (p * log_not_p).scatter(1, y, 0.0).sum(1, keepdim=True),
         "correct": (top == y).double(),
     }
-    return Signals(**{name: value.float().numpy() for name, value in fields.items()})
+    return Signals.of({name: value.float().numpy() for name, value in fields.items()})
 
 
 def _against_rest(z: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -139,4 +139,4 @@ def signals_of(model: nn.Module, examples: Examples, batch_size: int = 125) -> S
     n = max(_LOGITS // len(examples.classes) // batch_size, 1) * batch_size
     parts = [examples[start : start + n] for start in range(0, len(examples), n)]
     found = [signals_from_logits(logits_of(model, part, batch_size), part.y) for part in parts]
-    return Signals(**{kind: np.concatenate([getattr(one, kind) for one in found]) for kind in SIGNAL_KINDS})
+    return Signals.of({kind: np.concatenate([one[kind] for one in found]) for kind in SIGNAL_KINDS})

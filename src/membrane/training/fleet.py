@@ -9,7 +9,7 @@ one training.
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +24,7 @@ from membrane.core.settings import fingerprint, to_plain
 from membrane.core.store import Store
 from membrane.core.values import SIGNAL_KINDS, Signals
 from membrane.data.task import Task
+from membrane.readings import Reading
 from membrane.regions import Trail, copy_state, load_state
 from membrane.training.defense import Defense, Trained
 from membrane.training.divergence import DivergedError
@@ -41,8 +42,8 @@ class Bank:
     """What R models say about everything that is measured.
 
     Args:
-        pool: (R, N, Q) signals on the pool.
-        test: (R, Z, Q) signals on the test set, which is also the attacks' population.
+        pool: (R, N, Q) signals on the pool, and the readings that were asked for.
+        test: (R, Z, Q) signals on the test set, which is also the attacks' population; readings likewise.
         facts: R mappings: what the defense reported, seconds.
     """
 
@@ -60,6 +61,7 @@ def train_fleet(
     rows: Iterable[int] | None = None,
     label: str = "",
     function: str | None = None,
+    readings: Sequence[Reading] = (),
 ) -> Bank:
     """Train (or read back) every model of the task and collect its signals.
 
@@ -76,6 +78,8 @@ def train_fleet(
         rows: Only these models, for sharing the work between processes; all if not given.
         label: Keeps the results of a function apart from those under other labels; recipes need none.
         function: Identity of a user's function, if known already.
+        readings: What to read off every model beyond its signals. Read later than these, a recipe's model is made
+            again from its stored training, a function's is trained again.
 
     Raises:
         DivergedError: If a training diverges. Models finished before stay in the store, and its last good weights
@@ -90,10 +94,10 @@ def train_fleet(
     releases = []
     for done, row in enumerate(chosen):
         key = release_key(train, task, seed, row, function, label)
-        stored = store.has("release", key)
+        stored = _is_released(key, store, readings)
         if not stored:
-            _release(key, train, task, store, seed, row, _part(progress, done, len(chosen)))
-        releases.append(_released(key, store))
+            _release(key, train, task, store, seed, row, _part(progress, done, len(chosen)), readings)
+        releases.append(_released(key, store, readings))
         progress("stored models" if stored else "models", done + 1, len(chosen))
     return Bank(
         Signals.stack([signals for signals, _, _ in releases]),
@@ -108,12 +112,18 @@ def identity_of(train: Recipe | TrainFunction) -> str | None:
 
 
 def finished_rows(
-    train: Recipe | TrainFunction, task: Task, store: Store, seed: int, label: str = "", function: str | None = None
+    train: Recipe | TrainFunction,
+    task: Task,
+    store: Store,
+    seed: int,
+    label: str = "",
+    function: str | None = None,
+    readings: Sequence[Reading] = (),
 ) -> list[int]:
-    """Models of the task whose signals lie in the store; arguments as in ``train_fleet``."""
+    """Models of the task whose signals and readings lie in the store; arguments as in ``train_fleet``."""
     function = function or identity_of(train)
     keys = (release_key(train, task, seed, row, function, label) for row in range(len(task.membership)))
-    return [row for row, key in enumerate(keys) if store.has("release", key)]
+    return [row for row, key in enumerate(keys) if _is_released(key, store, readings)]
 
 
 def _rows(rows: Iterable[int] | None, n_models: int) -> list[int]:
@@ -135,23 +145,47 @@ def _part(progress: Progress, done: int, total: int) -> Progress:
     return lambda what, part, whole: progress(what, done + part / whole, total)
 
 
+def _is_released(key: str, store: Store, readings: Sequence[Reading]) -> bool:
+    return store.has("release", key) and all(store.has("reading", _reading_key(key, one)) for one in readings)
+
+
 def _release(
-    key: str, train: Recipe | TrainFunction, task: Task, store: Store, seed: int, row: int, progress: Progress
+    key: str,
+    train: Recipe | TrainFunction,
+    task: Task,
+    store: Store,
+    seed: int,
+    row: int,
+    progress: Progress,
+    readings: Sequence[Reading],
 ) -> None:
-    """Make a model and keep its signals."""
+    """Make a model and keep its signals, and what is read off it."""
     model, facts = _make(train, task, store, seed, row, progress)
+    for reading in readings:  # all of them: a function may not make the same model twice
+        found = reading(model, task.pool, task.test, torch_generator(seed, "reading", reading.key, row))
+        parts = {part: torch.from_numpy(values) for part, values in zip(("pool", "test"), found, strict=True)}
+        store.save("reading", _reading_key(key, reading), parts, {"row": row, "reading": to_plain(reading)})
     tensors = {f"pool/{kind}": array for kind, array in measured(model, task.pool).arrays().items()}
     tensors |= {f"test/{kind}": array for kind, array in measured(model, task.test).arrays().items()}
     store.save("release", key, tensors, {"row": row, **facts})
 
 
-def _released(key: str, store: Store) -> tuple[Signals, Signals, Mapping[str, Any]]:
-    """Signals on pool and test, and facts, of a model that is in the store."""
+def _released(key: str, store: Store, readings: Sequence[Reading]) -> tuple[Signals, Signals, Mapping[str, Any]]:
+    """Signals and readings on pool and test, and facts, of a model that is in the store."""
     entry = store.load("release", key)
+    read = {one.key: store.load("reading", _reading_key(key, one)).tensors for one in readings}
     pool, test = (
-        Signals(**{kind: entry.tensors[f"{part}/{kind}"].numpy() for kind in SIGNAL_KINDS}) for part in ("pool", "test")
+        Signals.of(
+            {kind: entry.tensors[f"{part}/{kind}"].numpy() for kind in SIGNAL_KINDS},
+            {name: tensors[part].numpy() for name, tensors in read.items()},
+        )
+        for part in ("pool", "test")
     )
     return pool, test, entry.facts
+
+
+def _reading_key(release: str, reading: Reading) -> str:
+    return fingerprint([release, reading.key])
 
 
 def _make(

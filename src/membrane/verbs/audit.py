@@ -28,7 +28,7 @@ from membrane.training.check import training_mistakes
 from membrane.training.fleet import identity_of
 from membrane.verbs.estimate import Estimate, estimate_task
 from membrane.verbs.judge import Judged, audit_of, judge
-from membrane.verbs.observe import choose_attacks
+from membrane.verbs.observe import choose_attacks, readings_of, refuse_unreadable
 from membrane.verbs.outcome import Audit
 from membrane.verbs.partial import AuditStopped, keep, so_far
 from membrane.verbs.results import Train, label_of
@@ -92,6 +92,7 @@ def audit(
     trains, task = _checked(train, _task(data, references, canaries, holdout, pool, seed, drawn))
     n_each = references_each(len(task.membership))
     chosen = choose_attacks(attacks, n_each, n_each, len(task.test))
+    refuse_unreadable(chosen, task.pool, task.test)
     if out is None:
         with tempfile.TemporaryDirectory(prefix="membrane-") as folder:
             return _audit(trains, task, chosen, Path(folder), seed, title, progress, only_finished)
@@ -197,7 +198,7 @@ def _audit(
     try:
         for i, (label, train) in enumerate(trains.items()):
             start, named = time.perf_counter(), _named(progress, label, i, len(trains))
-            bank = train_fleet(train, task, store, seed, named, label=label, function=functions[label])
+            bank = train_fleet(train, task, store, seed, named, None, label, functions[label], readings_of(attacks))
             parts[label] = judge(label, train, bank, task, attacks, seed, start)
     except KeyboardInterrupt:
         raise _stopped(out, *rest) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,16 +12,19 @@ from torch import nn
 
 from membrane.attacks import Attack
 from membrane.core.errors import DataError, ModelError, raise_all
+from membrane.core.generators import torch_generator
 from membrane.core.progress import Progress, silent
 from membrane.core.values import Bools, Observation, Signals
 from membrane.data import Task, refuse_overlap
 from membrane.data.examples import Examples, joined
 from membrane.metrics import auc
+from membrane.models import Answers
+from membrane.readings import Reading, Reveals
 from membrane.training import Bank
 from membrane.training.memory import measured, steady
 from membrane.verbs.examples import ExamplesLike, as_classified
 from membrane.verbs.measure import measure
-from membrane.verbs.observe import choose_attacks
+from membrane.verbs.observe import choose_attacks, readings_of, refuse_unreadable
 from membrane.verbs.outcome import Audit
 from membrane.verbs.results import plan_facts, results_of
 
@@ -81,25 +85,24 @@ def audit_model(
     seen_by = _in_reference(in_reference, len(references), len(pool))
     counts = seen_by.sum(0)
     n_in, n_out = int(counts.min(initial=len(seen_by))), int((len(seen_by) - counts).min(initial=len(seen_by)))
-    reveals = "labels" if getattr(model, "output", "") == "labels" else "scores"
+    reveals = _reveals(model)
     n_public = 0 if public is None else len(public)
     chosen = choose_attacks(attacks, n_in, n_out, n_public, reveals)
+    refuse_unreadable(chosen, pool, public)
     for one in (model, *references):
         steady(one, pool)
-    asked = pool if public is None else joined(pool, public)
     answers = []
-    for done, one in enumerate((model, *references), 1):
-        answers.append(measured(one, asked))
-        progress("models", done, len(references) + 1)
-    target, others = answers[0], _stack(answers[1:], answers[0])
-    n = len(pool)
+    for row, one in enumerate((model, *references)):
+        answers.append(_asked(one, row, pool, public, readings_of(chosen), seed))
+        progress("models", row + 1, len(references) + 1)
+    (target, strangers), *others = answers
     seen = Observation(
-        target.map(lambda v: v[:n]),
-        others.map(lambda v: v[:, :n]),
+        target,
+        _stack([of_pool for of_pool, _ in others], target),
         seen_by,
         pool.y.numpy(),
-        target.map(lambda v: v[n:]),
-        others.map(lambda v: v[:, n:]),
+        strangers,
+        _stack([of_public for _, of_public in others], strangers),
     )
     scores = {attack.name: attack(seen)[None] for attack in chosen}
     task = Task(pool, is_member[None], np.zeros(0, np.int64), None, non_members)
@@ -110,6 +113,26 @@ def audit_model(
     settings = {"seed": seed, "model": label, "references": len(references), "population": n_public}
     limits = _limits(seen, is_member, reveals)
     return Audit(results_of(title, settings, task, chosen, [entry], None, limits), {}, {label: found})
+
+
+def _reveals(model: nn.Module) -> Reveals:
+    if isinstance(model, Answers):
+        return "labels" if model.output == "labels" else "scores"
+    return "weights"
+
+
+def _asked(
+    model: nn.Module, row: int, pool: Examples, public: Examples | None, readings: Sequence[Reading], seed: int
+) -> tuple[Signals, Signals]:
+    """Signals and readings of one model on the pool and on the population; of the latter none without one."""
+    asked = measured(model, pool if public is None else joined(pool, public))
+    taken = {one.key: one(model, pool, public, torch_generator(seed, "reading", one.key, row)) for one in readings}
+    n = len(pool)
+    of_pool, of_public = asked.map(lambda values: values[:n]), asked.map(lambda values: values[n:])
+    return (
+        dataclasses.replace(of_pool, readings={key: both[0] for key, both in taken.items()}),
+        dataclasses.replace(of_public, readings={key: both[1] for key, both in taken.items()}),
+    )
 
 
 def _refuse_bare_functions(model: nn.Module | Callable[..., Any]) -> None:
@@ -150,7 +173,7 @@ def _stack(signals: list[Signals], like: Signals) -> Signals:
     return Signals.stack(signals) if signals else like.map(lambda values: values[None][:0])
 
 
-def _limits(seen: Observation, is_member: Bools, reveals: str) -> list[str]:
+def _limits(seen: Observation, is_member: Bools, reveals: Reveals) -> list[str]:
     """What this audit does not show."""
     n_references = len(seen.in_reference)
     limits = ["One model: the intervals are over examples and say nothing about another training run."]
@@ -170,7 +193,7 @@ def _limits(seen: Observation, is_member: Bools, reveals: str) -> list[str]:
     if reveals == "labels":
         limits.append("The model answers with labels only; attacks on scores were left out, not defeated.")
     surest = seen.target.loss[is_member] == seen.target.loss.min()
-    if reveals == "scores" and float(surest.mean()) > _ROUNDED:
+    if reveals != "labels" and float(surest.mean()) > _ROUNDED:
         limits.append(
             f"{float(surest.mean()):.1%} of the members get the same, surest answer: the answers are rounded, and "
             "attacks on unrounded ones may find more."

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from membrane.attacks import ATTACKS, Attack, Lineup
-from membrane.core.errors import NotEnoughDataError, SettingError, raise_all
+from membrane.core.errors import DataError, NotEnoughDataError, SettingError, raise_all
 from membrane.core.progress import Progress, silent
 from membrane.core.values import Bools, Ints, Observation
+from membrane.data.examples import Examples
+from membrane.readings import Reading, Reveals, distinct, opens
 from membrane.training import Bank
 
 
@@ -43,7 +45,7 @@ def score_bank(
 
 
 def choose_attacks(
-    attacks: Sequence[str | Attack] | None, n_in: int, n_out: int, n_population: int, reveals: str = "scores"
+    attacks: Sequence[str | Attack] | None, n_in: int, n_out: int, n_population: int, reveals: Reveals = "weights"
 ) -> list[Attack]:
     """The named attacks, checked; or all that can run.
 
@@ -52,7 +54,7 @@ def choose_attacks(
         n_in: Fewest IN references that an example has.
         n_out: Fewest OUT references.
         n_population: Population examples.
-        reveals: What the target answers with, "labels" or "scores".
+        reveals: What the target opens to an attacker.
 
     Raises:
         SettingError: If a name is unknown or given twice.
@@ -72,8 +74,31 @@ def choose_attacks(
     return made
 
 
-def _missing(attack: Attack, n_in: int, n_out: int, n_population: int, reveals: str) -> list[str]:
+def readings_of(attacks: Iterable[Attack]) -> tuple[Reading, ...]:
+    """Every reading that any of the attacks needs, once."""
+    return distinct(reading for attack in attacks for reading in attack.readings)
+
+
+def refuse_unreadable(attacks: Iterable[Attack], pool: Examples, population: Examples | None) -> None:
+    """Refuse attacks of which a reading cannot be taken on these data.
+
+    Raises:
+        DataError: Listing everything that stops them.
+    """
+    raise_all(
+        (
+            f"attack {attack.name!r}: {mistake}"
+            for attack in attacks
+            for reading in attack.readings
+            for mistake in reading.mistakes(pool, population)
+        ),
+        DataError,
+    )
+
+
+def _missing(attack: Attack, n_in: int, n_out: int, n_population: int, reveals: Reveals) -> list[str]:
     found = attack.missing(n_in, n_out, n_population)
-    if reveals == "labels" and attack.threat_model != "labels":
-        found.append(f"attack {attack.name!r} reads {attack.threat_model}, and this model answers with labels only.")
+    if not opens(reveals, attack.threat_model):
+        only = "labels only" if reveals == "labels" else "scores only"
+        found.append(f"attack {attack.name!r} reads {attack.threat_model}, and this model answers with {only}.")
     return found

@@ -14,6 +14,7 @@ from membrane.data import Task
 from membrane.data.membership import references_each
 from membrane.training.fleet import finished_rows, train_fleet
 from membrane.verbs.judge import Judged, audit_of, judge
+from membrane.verbs.observe import readings_of
 from membrane.verbs.outcome import Audit
 from membrane.verbs.results import Train
 
@@ -63,7 +64,11 @@ def so_far(
         NotEnoughDataError: If not even two pairs of models of one pipeline are finished, saying what there is.
     """
     n_models = len(task.membership)
-    rows = {label: finished_rows(train, task, store, seed, label, functions[label]) for label, train in trains.items()}
+    readings = readings_of(attacks)
+    rows = {
+        label: finished_rows(train, task, store, seed, label, functions[label], readings)
+        for label, train in trains.items()
+    }
     whole = [label for label in trains if len(rows[label]) == n_models]
     if whole:
         chosen = {label: list(range(n_models)) for label in whole}
@@ -78,7 +83,7 @@ def so_far(
     fed = [one for one in attacks if not one.missing(n_each, n_each, len(task.test))]
     parts: dict[str, Judged] = {}
     for label in chosen:
-        bank = train_fleet(trains[label], task, store, seed, progress, used, label, functions[label])
+        bank = train_fleet(trains[label], task, store, seed, progress, used, label, functions[label], readings)
         parts[label] = judge(label, trains[label], bank, some, fed, seed)
     done = audit_of(parts, trains, some, fed, seed, title)
     if len(whole) == len(trains):
