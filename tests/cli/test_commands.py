@@ -409,3 +409,33 @@ def test_a_reader_that_leaves_early_causes_no_traceback() -> None:
     process.stderr.close()
     process.wait(timeout=60)
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("defense", "how"),
+    [
+        ('"rounding", digits = 3', "Rounding(digits=3).release(network), from membrane.defenses"),
+        ('"memguard", epsilon = 1.0, epochs = 2', "Guard of membrane.defenses.memguard, with the numbers in"),
+    ],
+)
+def test_protect_says_that_rewritten_answers_are_not_in_the_file(
+    defense: str, how: str, tmp_path: Path, say: Say
+) -> None:
+    file, folder = tmp_path / "run.toml", tmp_path / "a"
+    file.write_text(runs.TINY.replace('"short_schedule", epochs = 2', defense))
+    label = defense.split('"')[1]
+    status, out, err = say("protect", file, "--out", folder, "--defense", label, "--quiet")
+    assert status == 0, err
+    said = " ".join(out.split())
+    assert said.index("rewrites answers; the network stays as it was trained") < said.index("Trained on")
+    assert f"holds the bare network. {label!r} is not in it" in said
+    assert how in said
+    released = read_tensors(folder / "model.safetensors")
+    final = read_tensors(folder / "trail" / "final.safetensors")
+    assert released.keys() == final.keys()
+    assert all(torch.equal(released[key], final[key]) for key in final)
+    assert (folder / "answers.safetensors").exists() == (label == "memguard")
+    if label == "memguard":
+        own = read_tensors(folder / "answers.safetensors")
+        assert "key" in own
+        assert not {key for key in own if key.startswith("model.")}

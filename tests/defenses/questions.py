@@ -15,6 +15,7 @@ from membrane.core.catalogue import Catalogue
 from membrane.core.errors import SettingError
 from membrane.core.generators import torch_generator
 from membrane.core.settings import fingerprint, to_plain
+from membrane.defenses.rewriting import Rewriting
 from membrane.models import logits_of
 from membrane.regions import copy_state, load_state, recalibrate
 from membrane.training import Defense, Finished, Recipe, Trained, fit
@@ -115,6 +116,8 @@ def declares_itself(row: Row, catalogue: Catalogue[Defense]) -> None:
     assert defense.extra_data
     assert defense.does_not_stop
     assert row.name == "undefended" or defense.does_not_stop != Defense.does_not_stop, "a fact of its own"
+    if row.asked and row.strong is not None:
+        assert isinstance(released(defense), Rewriting) is defense.rewrites_answers
     assert not defense.trains_on_holdout or "holdout" in defense.extra_data
     assert catalogue.make(to_plain(defense)) == defense
     off = Defense() if row.nothing is None else row.make(row.nothing, catalogue)

@@ -65,8 +65,15 @@ def test_the_bound_at_its_ends() -> None:
 def test_says_what_stands_in_the_way() -> None:
     found = DPSGD(delta=0.02).mistakes(recipe(compile=True, trainable=("head",), lora=2), 60, 0)
     told = "\n".join(found)
-    for words in ('ResNet(norm="group")', "set compile = false", "set lora = 0", "for 60 members it must be"):
+    for words in ("set compile = false", "set lora = 0", "for 60 members it must be"):
         assert words in told
+
+
+def test_batch_norm_is_refused_before_training_with_the_fix() -> None:
+    (found,) = DPSGD().data_mistakes(recipe(), MEMBERS, None)
+    assert 'model = { name = "resnet", norm = "group" }, ResNet(norm="group") in Python' in found
+    for plan in (private(DPSGD()), recipe(model=MLP((8,)))):
+        assert DPSGD().data_mistakes(plan, MEMBERS, None) == []
 
 
 def test_without_opacus_the_command_to_install_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,7 +75,7 @@ def test_hamp_draws_bits_for_bits_and_refuses_other_features() -> None:
     model = HAMPOutput().finish(done, torch_generator(0)).model
     assert torch.equal(logits_of(model, bits).argmax(1), logits_of(done.model, bits).argmax(1))
     other = Examples(bits.x + 0.5, bits.y, bits.classes)
-    with pytest.raises(SettingError, match="these features are neither"):
+    with pytest.raises(SettingError, match="These features are neither"):
         HAMPOutput().finish(fit(Recipe(MLP((4,)), epochs=1, batch_size=10), other, None, 0), torch_generator(0))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from membrane.cli.command import Command
 from membrane.cli.config import Run, read_run
@@ -24,12 +24,17 @@ from membrane.core.settings import did_you_mean, fingerprint, to_plain
 from membrane.core.store import write_json, write_tensors
 from membrane.core.text import duration
 from membrane.data import Examples, Task
+from membrane.defenses.rewriting import Rewriting, network_of
 from membrane.models import logits_of
 from membrane.regions import copy_state
-from membrane.training import Finished, Recipe, Trained, fit
+from membrane.training import Defense, Finished, Recipe, Trained, fit
 from membrane.verbs.results import versions
 
 FORMAT = "membrane run 1"
+_REWRITES = (
+    "{!r} rewrites answers; the network stays as it was trained. It protects a model that answers behind an interface, "
+    "not a file of weights that is handed out."
+)
 
 
 def _add(parser: ArgumentParser) -> None:
@@ -53,6 +58,8 @@ def _run(args: Namespace) -> int:
             f"{out} holds a release already. Two different releases of one training give back the undefended weights: "
             "name another folder and change the seed, or pass --force if the first one never left your hands."
         )
+    if recipe.defense.rewrites_answers:
+        print(wrapped(_REWRITES.format(recipe.defense.name)))
     trained, finished = _train(run, recipe, task, args.quiet)
     model = recipe.defense.release(finished.model)
     before, after = (_accuracy(one, task.test) for one in (trained.model, model))
@@ -60,7 +67,10 @@ def _run(args: Namespace) -> int:
     _write(out, model, trained, finished.facts, keep_trail=not args.delete_trail)
     facts = {"label": label, "accuracy": accuracy, "facts": dict(finished.facts), "data": task.checksum()}
     write_json(out / "run.json", {"format": FORMAT, "settings": run.plain(), "versions": versions(), **facts})
-    _tell(args.file, out, label, trained, finished.facts, accuracy, keep_trail=not args.delete_trail)
+    _tell(out, label, trained, finished.facts, accuracy, keep_trail=not args.delete_trail)
+    for line in _serving(recipe.defense, model, out):
+        print(wrapped(line))
+    print(f"Next: membrane audit {args.file} --out {out}")
     return 0
 
 
@@ -109,11 +119,14 @@ def _accuracy(model: nn.Module, test: Examples) -> float:
 def _write(out: Path, model: nn.Module, trained: Trained, facts: Mapping[str, Any], *, keep_trail: bool) -> None:
     # Of a release that is replaced. run.json, which says that there is one, goes first and comes back last: a kill in
     # between leaves no release rather than parts of two.
-    for name in ("run.json", "risk_map.json"):
+    for name in ("run.json", "risk_map.json", "answers.safetensors"):
         with suppress(OSError):  # none there, or no right to; what is written next says so
             (out / name).unlink()
     shutil.rmtree(out / "trail", ignore_errors=True)
-    write_tensors(out / "model.safetensors", copy_state(model))
+    bare = network_of(model)
+    write_tensors(out / "model.safetensors", copy_state(bare))
+    if own := _of_rewriting(model, bare):
+        write_tensors(out / "answers.safetensors", own)
     write_json(out / "plan.json", _plan(facts) or {"stretches": []})
     if "risk_map" in facts:
         write_json(out / "risk_map.json", facts["risk_map"])
@@ -129,7 +142,6 @@ def _plan(facts: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _tell(
-    file: str,
     out: Path,
     label: str,
     trained: Trained,
@@ -153,7 +165,27 @@ def _tell(
                 f"`membrane locate {out}` has told you what you want to know."
             )
         )
-    print(f"Next: membrane audit {file} --out {out}")
+
+
+def _of_rewriting(model: nn.Module, bare: nn.Module) -> dict[str, Tensor]:
+    """Numbers of a rewriting that are not the network's: a secret key, a classifier of its own."""
+    inside = {id(value) for value in (*bare.parameters(), *bare.buffers())}
+    own = {name for name, value in (*model.named_parameters(), *model.named_buffers()) if id(value) not in inside}
+    return {name: value for name, value in copy_state(model).items() if name in own}
+
+
+def _serving(defense: Defense, model: nn.Module, out: Path) -> Sequence[str]:
+    """What to put before a network whose answers shall be rewritten."""
+    if not isinstance(model, Rewriting):
+        return []
+    settings = ", ".join(f"{name}={value!r}" for name, value in vars(defense).items())
+    how = f"{type(defense).__name__}({settings}).release(network), from membrane.defenses"
+    if (out / "answers.safetensors").exists():
+        how = f"{type(model).__name__} of {type(model).__module__}, with the numbers in {out / 'answers.safetensors'}"
+    return [
+        f"{out / 'model.safetensors'} holds the bare network. {defense.name!r} is not in it: whoever has the file, or "
+        f"asks it directly, gets the answers of the network as trained. Serve it behind {how}."
+    ]
 
 
 def _chosen(facts: Mapping[str, Any]) -> Sequence[str]:

@@ -30,8 +30,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from membrane.core.errors import SettingError, raise_all
+from membrane.core.errors import SettingError
 from membrane.core.generators import torch_generator
+from membrane.data.examples import Examples
 from membrane.data.loader import Batch, Loader, as_inputs, flip_and_crop
 from membrane.defenses.ranges import check
 from membrane.models.model import Normalization
@@ -40,7 +41,6 @@ from membrane.training.recipe import Recipe
 
 VACUOUS = 20.0  # epsilon; the bound then lets an attack be right in all but 1 of 500 million cases
 _FPR = 0.001  # at which the bound on an attack's success is reported
-_FIX = 'Use GroupNorm: model = { name = "resnet", norm = "group" }, ResNet(norm="group") in Python.'
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,6 @@ class DPSGD(Defense):
         found = []
         if importlib.util.find_spec("opacus") is None:
             found.append(f"{self.name} needs Opacus: pip install 'membrane[dp]'.")
-        if getattr(recipe.model, "norm", None) == "batch":
-            found.append(f"{self.name}: BatchNorm mixes examples, so that none has a gradient of its own. {_FIX}")
         if recipe.compile or recipe.precision != "float32":
             found.append(f"{self.name} trains in float32 and uncompiled; set compile = false, precision = 'float32'.")
         if recipe.lora:
@@ -93,10 +91,19 @@ class DPSGD(Defense):
             found.append(f"{self.name}: delta is {self.delta}; for {n_members} members it must be below one over that.")
         return found
 
+    def data_mistakes(self, recipe: Recipe, members: Examples, holdout: Examples | None) -> list[str]:
+        """Whether the network gives each example an answer of its own."""
+        with torch.device("meta"):
+            network = recipe.model.network(tuple(members.x.shape[1:]), len(members.classes))
+        if not any(isinstance(module, _BatchNorm) for module in network.modules()):
+            return []
+        fix = f'model = {{ name = "{recipe.model.name}", norm = "group" }}'
+        return [
+            f"{self.name}: BatchNorm mixes examples, so that none has a gradient of its own. Use GroupNorm: {fix}, "
+            f'{type(recipe.model).__name__}(norm="group") in Python.'
+        ]
+
     def prepared(self, start: Start) -> Defense:
-        raise_all(self.mistakes(start.recipe, len(start.members), 0))
-        if any(isinstance(module, _BatchNorm) for module in start.model.modules()):
-            raise SettingError(f"{self.name}: BatchNorm mixes examples, so that none has a gradient of its own. {_FIX}")
         is_image = start.members.x.ndim == 4
         for module in start.model.modules():
             if isinstance(module, Normalization):

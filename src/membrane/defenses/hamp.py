@@ -24,14 +24,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from membrane.core.errors import SettingError
+from membrane.core.errors import raise_all
 from membrane.core.generators import spawn_seed
+from membrane.data.examples import Examples
 from membrane.data.inputs import pieces
 from membrane.data.loader import Batch
 from membrane.defenses.confidence_penalty import entropy
 from membrane.defenses.ranges import check
 from membrane.defenses.rewriting import KeyedRewriting
 from membrane.training.defense import Defense, Finished, Stage, Trained
+from membrane.training.recipe import Recipe
 
 _STEP = 0.01  # that the label's probability is lowered by
 
@@ -106,8 +108,13 @@ class HAMPOutput(Defense):
     name: ClassVar[str] = "hamp_output"
     source: ClassVar[str] = "Chen and Pattabiraman 2024, arXiv:2307.01610"
     acts_on: ClassVar[Stage] = "release"
+    rewrites_answers: ClassVar[bool] = True
     does_not_stop: ClassVar[str] = "attacks on labels or on the order of classes, which stay; whoever has the weights"
     notes: ClassVar[str] = "the random input comes from the query and a secret key: same query, same answer"
+
+    def data_mistakes(self, recipe: Recipe, members: Examples, holdout: Examples | None) -> list[str]:
+        """Whether random inputs can be drawn that are like these."""
+        return no_random_inputs(members)
 
     def trained_as(self) -> Defense:
         """Plain training: only answers change."""
@@ -132,6 +139,11 @@ class HAMP(HAMPTraining):
 
     name: ClassVar[str] = "hamp"
     acts_on: ClassVar[Stage] = "both"
+    rewrites_answers: ClassVar[bool] = True
+
+    def data_mistakes(self, recipe: Recipe, members: Examples, holdout: Examples | None) -> list[str]:
+        """Whether random inputs can be drawn that are like these."""
+        return no_random_inputs(members)
 
     def trained_as(self) -> Defense:
         """The training part, which it shares with what has only that."""
@@ -161,13 +173,21 @@ class RandomAnswers(KeyedRewriting):
         return torch.empty_like(logits).scatter(1, order, values.sort(1).values)
 
 
+def no_random_inputs(members: Examples) -> list[str]:
+    """A sentence that says why no random inputs can be drawn that are like the members; nothing if they can."""
+    if members.x.ndim == 4 or all(bool(((piece == 0) | (piece == 1)).all()) for piece in pieces(members.x)):
+        return []
+    return [
+        "hamp answers with the confidence of random inputs: images, or features of 0 and 1. These features are "
+        "neither; use hamp_training, which is the part of it that acts on training."
+    ]
+
+
 def behind_random_answers(trained: Trained, generator: torch.Generator) -> nn.Module:
     """The trained model behind ``RandomAnswers``.
 
     Raises:
         SettingError: If inputs are neither images nor bits.
     """
-    x = trained.members.x
-    if x.ndim != 4 and not all(bool(((piece == 0) | (piece == 1)).all()) for piece in pieces(x)):
-        raise SettingError("hamp draws random images, or features of 0 and 1; these features are neither.")
+    raise_all(no_random_inputs(trained.members))
     return RandomAnswers(trained.model, spawn_seed(generator))

@@ -57,6 +57,7 @@ class MemGuard(Defense):
     source: ClassVar[str] = "Jia et al. 2019, arXiv:1909.10594"
     strength: ClassVar[str | None] = "epsilon"
     acts_on: ClassVar[Stage] = "release"
+    rewrites_answers: ClassVar[bool] = True
     extra_data: ClassVar[str] = "holdout: non-members for the defender's classifier"
     does_not_stop: ClassVar[str] = (
         "attacks on labels; other attack networks than its own (62.7 % right on CIFAR-10 in Xu et al. 2022, "

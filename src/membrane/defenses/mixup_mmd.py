@@ -18,7 +18,6 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from membrane.core.errors import SettingError
 from membrane.core.generators import torch_generator
 from membrane.data.examples import Examples
 from membrane.data.loader import Loader, as_inputs, batches_of
@@ -93,6 +92,19 @@ class MixupMMD(Mixup):
             )
         return found
 
+    def data_mistakes(self, recipe: Recipe, members: Examples, holdout: Examples | None) -> list[str]:
+        """Whether the holdout has every class that members have."""
+        if self.weight == 0 or holdout is None:
+            return []
+        missing = sorted(set(members.y.tolist()) - set(holdout.y.tolist()))
+        if not missing:
+            return []
+        names = ", ".join(members.classes[c] for c in missing[:3])
+        return [
+            f"{self.name}: the holdout has none of {len(missing)} classes that members have, first {names}. Set aside "
+            "a larger holdout."
+        ]
+
     def prepared(self, start: Start) -> Defense:
         if self.weight == 0:
             return self
@@ -107,14 +119,6 @@ class _Matching(Mixup):
         self.settings, self.start, self.holdout = settings, start, holdout_of(settings, start)
         self.generator = torch_generator(start.seed, "mmd")
         self.by_class = [torch.nonzero(self.holdout.y == c)[:, 0] for c in range(len(start.members.classes))]
-        needed = torch.bincount(start.members.y, minlength=len(self.by_class))
-        missing = [c for c, index in enumerate(self.by_class) if needed[c] and not len(index)]
-        if missing:
-            names = ", ".join(start.members.classes[c] for c in missing[:3])
-            raise SettingError(
-                f"{settings.name}: the holdout has none of {len(missing)} classes that members have, first {names}. "
-                "Set aside a larger holdout."
-            )
 
     def wrap(
         self, model: nn.Module, optimizer: torch.optim.Optimizer, loader: Loader

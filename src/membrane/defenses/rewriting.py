@@ -60,3 +60,10 @@ class KeyedRewriting(Rewriting):
         queries = x.detach().float().cpu().contiguous()
         digests = (hashlib.sha256(key + query.numpy().tobytes()).digest() for query in queries)
         return [torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1) for digest in digests]
+
+
+def network_of(model: nn.Module) -> nn.Module:
+    """The network behind all rewritings of its answers; the model itself if there is none."""
+    while isinstance(model, Rewriting):
+        model = model.model
+    return model

@@ -35,6 +35,7 @@ class Rounding(Defense):
     source: ClassVar[str] = "Shokri et al. 2017, arXiv:1610.05820, section VIII"
     strength: ClassVar[str | None] = "digits"
     acts_on: ClassVar[Stage] = "release"
+    rewrites_answers: ClassVar[bool] = True
     does_not_stop: ClassVar[str] = (
         "attacks on labels; on answers that still differ when rounded; whoever has the weights"
     )

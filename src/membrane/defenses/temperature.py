@@ -33,6 +33,7 @@ class Temperature(Defense):
     source: ClassVar[str] = "Shokri et al. 2017, arXiv:1610.05820, section VIII"
     strength: ClassVar[str | None] = "temperature"
     acts_on: ClassVar[Stage] = "release"
+    rewrites_answers: ClassVar[bool] = True
     does_not_stop: ClassVar[str] = (
         "any attack that knows it and multiplies it back; attacks on labels; who has the weights"
     )

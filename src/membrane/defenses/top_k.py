@@ -35,6 +35,7 @@ class TopK(Defense):
     source: ClassVar[str] = "Shokri et al. 2017, arXiv:1610.05820, section VIII"
     strength: ClassVar[str | None] = "k"
     acts_on: ClassVar[Stage] = "release"
+    rewrites_answers: ClassVar[bool] = True
     does_not_stop: ClassVar[str] = "attacks on the loss of what is predicted rightly: it stays; whoever has the weights"
     notes: ClassVar[str] = "the rest of the probability is shown evenly spread; of equal classes the first counts"
 

@@ -17,6 +17,7 @@ import torch
 from membrane.core.errors import SettingError
 from membrane.core.generators import spawn_seed, torch_generator
 from membrane.core.settings import to_plain
+from membrane.data.examples import Examples
 from membrane.data.loader import as_inputs
 from membrane.defenses.windows import window_mistakes
 from membrane.pptp.choose import Budget
@@ -81,6 +82,10 @@ class PPTP(Defense):
             found.append("pptp needs 3 epochs of history or more.")
         return found
 
+    def data_mistakes(self, recipe: Recipe, members: Examples, holdout: Examples | None) -> list[str]:
+        """Those of the base defense."""
+        return self.base.data_mistakes(recipe, members, holdout)
+
     def trained_as(self) -> Defense:
         """The base defense: PPTP itself does not touch training."""
         return self.base.trained_as()
@@ -136,6 +141,10 @@ class FrozenPlan(Defense):
         adapted = self.base.adapt(recipe)
         windows = {(stretch.first, stretch.last) for stretch in self.plan.stretches}
         return found + [mistake for w in sorted(windows) for mistake in window_mistakes(self.name, adapted, *w)]
+
+    def data_mistakes(self, recipe: Recipe, members: Examples, holdout: Examples | None) -> list[str]:
+        """Those of the base defense."""
+        return self.base.data_mistakes(recipe, members, holdout)
 
     def trained_as(self) -> Defense:
         """The base defense."""

@@ -28,6 +28,8 @@ def training_mistakes(train: Recipe | TrainFunction, task: Task) -> list[str]:
             train.model.network(shape, len(task.pool.classes))
     except ModelError as problem:
         found.append(str(problem))
+    if not found:
+        found += train.defense.data_mistakes(train, task.members(0), task.holdout)
     if not found and (train.start is not None or train.trainable is not None):
         with collected(found):
             _begin(train, task)

@@ -100,6 +100,7 @@ class Defense:
     acts_on: ClassVar[Stage] = "training"
     extra_data: ClassVar[str] = "none"  # besides the members
     trains_on_holdout: ClassVar[bool] = False  # if so, the holdout decides the weights: it is in the training key
+    rewrites_answers: ClassVar[bool] = False  # if so, the file of weights lacks what it does; serving needs a wrapper
     does_not_stop: ClassVar[str] = "anything: it is the baseline"  # what is known
     notes: ClassVar[str] = ""  # which one this is, where the source has several or we differ from it
 
@@ -108,7 +109,11 @@ class Defense:
         return recipe
 
     def mistakes(self, recipe: Recipe, n_members: int, n_holdout: int) -> list[str]:
-        """What would stop this defense after training, one sentence each, known before it."""
+        """What about settings and sizes would stop this defense, one sentence each, known before training."""
+        return []
+
+    def data_mistakes(self, recipe: Recipe, members: Examples, holdout: Examples | None) -> list[str]:
+        """What about the data, or the network for them, would stop this defense; known before training, too."""
         return []
 
     def prepared(self, start: Start) -> Defense:

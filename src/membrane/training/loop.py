@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from membrane.core.errors import SettingError
+from membrane.core.errors import SettingError, raise_all
 from membrane.core.generators import derive_seed, layer_stream, torch_generator
 from membrane.data.examples import Examples
 from membrane.data.loader import Loader, as_inputs
@@ -43,12 +43,20 @@ def fit(
         begin: Weights and buffers to begin from, instead of fresh ones.
 
     Raises:
+        SettingError: Listing what would stop the defense, its part after training included.
         DivergedError: If loss or weights stop being finite, naming epoch and cause, the last good weights with it.
         OutOfMemoryError: If memory runs out, naming the batch size that would fit.
     """
     device = device or torch.device("cpu")
+    _refuse_mistakes(recipe, members, holdout)
     with training_memory(recipe, members, device), layer_stream(derive_seed(seed, "layers"), device):
         return _fit(recipe, members, holdout, seed, device, on_epoch, begin)
+
+
+def _refuse_mistakes(recipe: Recipe, members: Examples, holdout: Examples | None) -> None:
+    defense = recipe.defense
+    raise_all(defense.mistakes(recipe, len(members), len(holdout) if holdout else 0))
+    raise_all(defense.data_mistakes(recipe, members, holdout))
 
 
 def _fit(
