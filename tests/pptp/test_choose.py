@@ -9,7 +9,7 @@ from membrane.core import SettingError
 from membrane.core.generators import numpy_generator, torch_generator
 from membrane.pptp import Budget, Plan, Probe, Search, mix_response
 from membrane.pptp.choose import CONFIRMATIONS, N_ENDS, _evenly, _spaced
-from membrane.pptp.mix_response import contiguous
+from membrane.pptp.locators.mix_response import contiguous
 from tests.small import probe, trained
 
 

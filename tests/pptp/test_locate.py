@@ -9,7 +9,7 @@ from membrane.core.generators import numpy_generator, torch_generator
 from membrane.data import Examples
 from membrane.metrics import auc
 from membrane.pptp import Plan, Probe, mix_response
-from membrane.pptp.mix_response import early_window
+from membrane.pptp.locators.mix_response import early_window
 from membrane.regions import Trail
 from tests.small import probe, task, trained
 

@@ -18,16 +18,18 @@ from membrane.core.errors import MembraneError
 from membrane.core.settings import to_plain
 from membrane.data import SOURCES
 from membrane.models import MODELS
-from membrane.pptp import DEFENSES
+from membrane.pptp import DEFENSES, LOCATORS
 
 CATALOGUES: Mapping[str, Catalogue[Any]] = {
     "attacks": ATTACKS,
     "defenses": DEFENSES,
+    "estimators": LOCATORS,
     "models": MODELS,
     "data": SOURCES,
 }
 _FACTS = {  # class attribute to what the text calls it
     "source": "source",
+    "kind": "kind",
     "acts_on": "acts on",
     "extra_data": "extra data",
     "does_not_stop": "does not stop",
@@ -112,4 +114,6 @@ def _shown(entry: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-COMMAND = Command("list", "list attacks, defenses, models or data", "membrane list attacks --json", _add, _run)
+COMMAND = Command(
+    "list", "list attacks, defenses, estimators, models or data", "membrane list attacks --json", _add, _run
+)

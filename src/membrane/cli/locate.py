@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
@@ -17,7 +16,7 @@ from membrane.core.errors import DataError, SettingError, StoreError
 from membrane.core.generators import torch_generator
 from membrane.core.store import read_json, read_tensors, write_json
 from membrane.data import Task
-from membrane.pptp import RiskMap
+from membrane.pptp import LOCATORS, RiskMap
 from membrane.pptp.risk_map import RegionRisk, Spread
 from membrane.regions import Trail, load_state
 from membrane.verbs import locate
@@ -25,6 +24,7 @@ from membrane.verbs import locate
 
 def _add(parser: ArgumentParser) -> None:
     parser.add_argument("folder", help="run folder of `membrane protect`")
+    parser.add_argument("--estimator", default="mix_response", help="how to locate, see `membrane list estimators`")
     parser.add_argument(
         "--window", nargs=2, type=int, metavar=("FIRST", "LAST"), help="early epochs to move regions to"
     )
@@ -38,11 +38,11 @@ def _run(args: Namespace) -> int:
     model = _model(folder, run, task)
     if task.holdout is None:
         raise SettingError("locating compares members with a holdout, and this run has none. Set audit.holdout to 500.")
-    window = tuple(args.window) if args.window else None
+    estimator = LOCATORS.make({"name": args.estimator} | ({"window": args.window} if args.window else {}))
     augment = run.recipe.augmentation if run.recipe else None
-    parts = task.members(0), task.holdout
+    parts = model, trail, task.members(0), task.holdout
     with Bar(args.quiet) as bar:
-        found = locate(model, trail, *parts, window=window, seed=run.seed, augment=augment, progress=bar)
+        found = locate(*parts, estimator=estimator, recipe=run.recipe, seed=run.seed, augment=augment, progress=bar)
     write_json(folder / "risk_map.json", found.plain())
     print(shown(found))
     print(f"\nWrote {folder / 'risk_map.json'}.")
@@ -82,37 +82,64 @@ def _model(folder: Path, run: Run, task: Task) -> nn.Module:
 
 def shown(found: RiskMap) -> str:
     """The risk map as a table for the terminal, regions in running order."""
-    first, last = found.window
+    what = f"Estimator {found.method}"
+    if found.window:
+        what += f", each region alone moved from the end of training to its mean over epochs {_epochs(found.window)}"
     head = (
-        f"Each region alone moved from the end of training to its mean over epochs {first} to {last}. Unedited: "
-        f"members told from the holdout in {found.leakage:.1%} of pairs ({found.n_members:,} members, "
-        f"{found.n_holdout:,} holdout examples; 50 % is guessing), holdout accuracy {found.accuracy:.1%}. In points:"
+        f"{what}. Unedited: members told from the holdout in {found.leakage:.1%} of pairs ({found.n_members:,} "
+        f"members, {found.n_holdout:,} holdout examples; 50 % is guessing), holdout accuracy {found.accuracy:.1%}. "
+        f"Accuracy in points, risk in {_unit(found)}:"
     )
-    columns = ["region", "parameters", "leakage falls", "95 % interval", "if chance", "random channels", "accuracy"]
-    rows = [_row(region) for region in found.regions]
+    scale = _scale(found)
+    columns = ["region", "parameters", "risk", "95 % interval", "if chance"]
+    rows = [_row(region, scale) for region in found.regions]
+    for title, cells in _extras(found, scale).items():
+        if any(cells):
+            columns.append(title)
+            rows = [[*row, cell or "-"] for row, cell in zip(rows, cells, strict=True)]
     flags = [f"{region.name}: {flag}" for region in found.regions for flag in region.flags] + list(found.flags)
     return "\n".join([wrapped(head), "", table([columns, *rows]), *(wrapped(flag, "  ! ") for flag in flags)])
 
 
-def _row(region: RegionRisk) -> list[str]:
-    control: Any = (region.random_channels or {}).get("leakage_drop")
-    return [
-        region.name,
-        f"{region.n_parameters:,} ({region.share:.0%})",
-        _points(region.leakage_drop.value),
-        _interval(region.leakage_drop),
-        _interval(region.null),
-        "-" if control is None else _points(control),
-        _points(region.accuracy_change.value),
-    ]
+def _epochs(window: tuple[int, int]) -> str:
+    return f"{window[0]} to {window[1]}"
 
 
-def _points(value: float) -> str:
-    return f"{100 * value:+.1f}"
+def _unit(found: RiskMap) -> str:
+    return f"points of {found.unit}" if _scale(found) == 100 else found.unit
 
 
-def _interval(spread: Spread) -> str:
-    return f"{_points(spread.low)} to {_points(spread.high)}"
+def _scale(found: RiskMap) -> float:
+    """Hundredths for what lies between 0 and 1."""
+    return 100.0 if found.unit in ("AUC", "probability") else 1.0
+
+
+def _row(region: RegionRisk, scale: float) -> list[str]:
+    risk = region.leakage_drop
+    share = f"{region.n_parameters:,} ({region.share:.0%})"
+    return [region.name, share, _number(risk.value, scale), _interval(risk, scale), _interval(region.null, scale)]
+
+
+def _extras(found: RiskMap, scale: float) -> dict[str, list[str]]:
+    """Columns that not every estimator fills; an empty cell where there is nothing."""
+    controls = [region.random_channels for region in found.regions]
+    return {
+        "random channels": [_number(one["leakage_drop"], scale) if one else "" for one in controls],
+        "accuracy": [_value(region.accuracy_change) for region in found.regions],
+        "unrecovered": [_value(region.unrecovered) for region in found.regions],
+    }
+
+
+def _value(spread: Spread | None) -> str:
+    return _number(spread.value, 100.0) if spread else ""
+
+
+def _number(value: float, scale: float) -> str:
+    return f"{scale * value:+.1f}" if scale == 100 else f"{value:+.3g}"
+
+
+def _interval(spread: Spread, scale: float) -> str:
+    return f"{_number(spread.low, scale)} to {_number(spread.high, scale)}"
 
 
 COMMAND = Command(

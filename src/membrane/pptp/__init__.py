@@ -3,7 +3,7 @@
 from membrane.pptp.catalogue import DEFENSES
 from membrane.pptp.choose import Budget, Choice, Search
 from membrane.pptp.defense import PPTP, FrozenPlan, RegionWindow
-from membrane.pptp.mix_response import mix_response
+from membrane.pptp.locators import LOCATORS, Locator, Subject, Twins, fork_twins, mix_response
 from membrane.pptp.plan import Plan, Stretch
 from membrane.pptp.probe import Probe
 from membrane.pptp.protect import Protected, apply_plan, protect
@@ -12,10 +12,12 @@ from membrane.pptp.risk_map import RiskMap
 
 __all__ = [
     "DEFENSES",
+    "LOCATORS",
     "PPTP",
     "Budget",
     "Choice",
     "FrozenPlan",
+    "Locator",
     "OutOfFoldRefit",
     "Plan",
     "Probe",
@@ -24,7 +26,10 @@ __all__ = [
     "RiskMap",
     "Search",
     "Stretch",
+    "Subject",
+    "Twins",
     "apply_plan",
+    "fork_twins",
     "mix_response",
     "protect",
 ]

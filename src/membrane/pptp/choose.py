@@ -18,7 +18,7 @@ from torch import Tensor
 from membrane.core.errors import SettingError
 from membrane.core.progress import Progress, silent
 from membrane.metrics import mean_replicates, resample
-from membrane.pptp.mix_response import N_RESAMPLES
+from membrane.pptp.locators.judge import N_RESAMPLES
 from membrane.pptp.plan import Plan, Stretch
 from membrane.pptp.probe import Measured, Probe
 from membrane.pptp.risk_map import Spread

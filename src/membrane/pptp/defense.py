@@ -9,8 +9,9 @@ is ours.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 
@@ -110,6 +111,11 @@ class PPTP(Defense):
         assert protected.risk_map is not None
         choice = to_plain(protected.choice)
         return Finished(protected.model, {"choice": choice, "risk_map": protected.risk_map.plain()})
+
+    def as_chosen(self, facts: Mapping[str, Any]) -> Defense:
+        """The plan that was chosen for one model; without one, the base."""
+        plan = Plan.from_plain(facts["choice"]["plan"])
+        return FrozenPlan(plan, self.base) if facts["choice"]["applied"] else self.base
 
 
 @dataclass(frozen=True)

@@ -96,24 +96,24 @@ class Probe:
         self.members = members[torch.randperm(len(members), generator=generator)[:half]]
         mixed = torch.randperm(len(holdout), generator=generator)
         self.search, self.confirm = holdout[mixed[:half]], holdout[mixed[half:]]
-        self._x, self._augment = members.x, augment
+        self._x, self.augment = members.x, augment
         self._search_x = calibration_sample(members.x, SEARCH_RECALIBRATION)
         self.trail = trail
         self.final = copy_state(model)
         self.partition: Partition = partition(model, as_inputs(holdout.x[:2]))
-        self._model = model
-        self._work = copy.deepcopy(model).eval()
+        self.model = model
+        self.work = copy.deepcopy(model).eval()
 
     def measure(self, state: State) -> Measured:
         """Leakage and accuracy of edited weights, normalization statistics recomputed."""
-        load_state(self._work, state)
-        recalibrate(self._work, self._search_x, augment=self._augment)
-        return self._measured(self._work)
+        load_state(self.work, state)
+        recalibrate(self.work, self._search_x, augment=self.augment)
+        return self._measured(self.work)
 
     @cached_property
     def unedited(self) -> Measured:
         """The same of the model as it stands, its own statistics included: what the user would ship otherwise."""
-        return self._measured(self._model)
+        return self._measured(self.model)
 
     def confirm_correct(self, state: State | None) -> npt.NDArray[np.bool_]:
         """(K,) bool, right predictions on the confirming half, which no search ever looks at.
@@ -121,17 +121,18 @@ class Probe:
         Args:
             state: Edited weights, made into a model exactly as a release is; None for the model as it stands.
         """
-        model = self._model if state is None else edited(self._model, state, self._x, self._augment)
+        model = self.model if state is None else edited(self.model, state, self._x, self.augment)
         return (logits_of(model, self.confirm).argmax(1) == self.confirm.y).numpy()
 
     def _measured(self, model: nn.Module) -> Measured:
         logits = logits_of(model, self.search)
         return Measured(
-            _rescaled(logits_of(model, self.members), self.members),
-            _rescaled(logits, self.search),
+            rescaled_logits(logits_of(model, self.members), self.members),
+            rescaled_logits(logits, self.search),
             (logits.argmax(1) == self.search.y).numpy(),
         )
 
 
-def _rescaled(logits: Tensor, examples: Examples) -> npt.NDArray[np.float64]:
+def rescaled_logits(logits: Tensor, examples: Examples) -> npt.NDArray[np.float64]:
+    """(N,) rescaled logits of the labels, from logits (N, C)."""
     return signals_from_logits(logits, examples.y).rescaled_logit[:, 0].astype(np.float64)

@@ -14,7 +14,7 @@ from membrane.core.settings import fingerprint
 from membrane.data.examples import Examples
 from membrane.data.loader import Augment, as_inputs
 from membrane.pptp.choose import Budget, Choice, Search
-from membrane.pptp.mix_response import mix_response
+from membrane.pptp.locators.mix_response import mix_response
 from membrane.pptp.plan import Plan
 from membrane.pptp.probe import Probe
 from membrane.pptp.risk_map import RiskMap

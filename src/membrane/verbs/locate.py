@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from torch import nn
 
-from membrane.core.generators import numpy_generator, torch_generator
+from membrane.core.generators import torch_generator
 from membrane.core.progress import Progress, silent
 from membrane.data import refuse_overlap
 from membrane.data.loader import Augment
-from membrane.pptp import Probe, RiskMap, mix_response
+from membrane.pptp import LOCATORS, Locator, Probe, RiskMap, Subject, Twins
 from membrane.regions import Trail
+from membrane.training import Recipe
 from membrane.verbs.examples import ExamplesLike, as_classified
 
 
@@ -19,34 +23,38 @@ def locate(
     members: ExamplesLike,
     holdout: ExamplesLike,
     *,
-    window: tuple[int, int] | None = None,
+    estimator: str | Mapping[str, Any] | Locator = "mix_response",
+    recipe: Recipe | None = None,
+    twins: Twins | None = None,
     seed: int = 0,
     augment: Augment | None = None,
     progress: Progress = silent,
 ) -> RiskMap:
-    """Risk map of a trained model, with intervals, a permuted null and equal-count controls.
+    """Risk map of a trained model: every region's score, with interval and permuted null.
 
     Args:
         model: The trained model; not changed.
         trail: Its history.
         members: Its training set, as in ``protect``.
         holdout: Data that were not trained on.
-        window: Early epochs that regions are moved to, first and last; chosen from the trail if not given.
+        estimator: Name of one, as `membrane list estimators` shows them, a name with settings such as
+            ``{"name": "mix_response", "window": (2, 5)}``, or an estimator.
+        recipe: How the model was trained, for estimators that train further networks.
+        twins: Two networks that differ in some members alone, for twin_swap, if it shall not train them.
         seed: Of everything that is drawn.
         augment: What training did to its inputs, as in ``protect``.
-        progress: Told of each measured edit.
+        progress: Told of the work done.
 
     Raises:
         NotEnoughDataError: If members or holdout are fewer than 500.
         DataError: If they do not fit, or share inputs.
-        SettingError: If the trail is too short or the window was not kept.
+        SettingError: If there is no such estimator, it lacks what it needs, or the trail is too short for it.
     """
     training_set = as_classified(model, members, "members")
     kept_out = as_classified(model, holdout, "holdout")
     refuse_overlap({"members": training_set, "holdout": kept_out})
     trail.check(model)
     probe = Probe(model, trail, training_set, kept_out, torch_generator(seed, "probe"), augment)
-    risk_map, _ = mix_response(
-        probe, numpy_generator(seed, "locate"), window, torch_generator(seed, "controls"), progress
-    )
-    return risk_map
+    subject = Subject(probe, training_set, recipe, twins)
+    chosen = estimator if isinstance(estimator, Locator) else LOCATORS.make(estimator)
+    return chosen.locate(subject, torch_generator(seed, "locate"), progress)

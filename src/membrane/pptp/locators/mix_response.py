@@ -9,19 +9,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
 
 from membrane.core.errors import SettingError
+from membrane.core.generators import spawn_seed
 from membrane.core.progress import Progress, silent
 from membrane.metrics import auc, auc_replicates, mean_replicates, resample
+from membrane.pptp.locators.judge import N_RESAMPLES, Array, Scores, within
+from membrane.pptp.locators.locator import Kind, Locator, Subject
 from membrane.pptp.plan import Plan
 from membrane.pptp.probe import Measured, Probe
 from membrane.pptp.risk_map import RegionRisk, RiskMap, SetRisk, Spread
 from membrane.regions import Trail, mix, random_channels
 
-N_RESAMPLES = 200
 MISMATCH = 0.01  # accuracy lost to recomputed statistics alone that is worth a flag
 
 
@@ -49,6 +53,29 @@ def early_window(trail: Trail) -> tuple[int, int]:
     wanted = (trail.n_epochs / 12, trail.n_epochs / 6)
     early = [window for window in trail.windows if window[1] < trail.n_epochs - 1]
     return min(early, key=lambda w: (abs(w[0] - wanted[0]) + abs(w[1] - wanted[1]), w))
+
+
+@dataclass(frozen=True)
+class MixResponse(Locator):
+    """How leakage and accuracy respond when a region goes back to an early stretch of its history.
+
+    Args:
+        window: Early epochs, first and last, that regions are moved to; chosen from the trail's length if not given.
+        controls: Measure random channels of equal parameter count beside each region.
+    """
+
+    name: ClassVar[str] = "mix_response"
+    source: ClassVar[str] = "Zhang, Bengio, Singer 2019, arXiv:1902.01996 (rewinding); window, controls and null ours"
+    kind: ClassVar[Kind] = "causal"
+    notes: ClassVar[str] = "fall of the AUC; the intervention that is scored is the one that PPTP releases"
+
+    window: tuple[int, int] | None = None
+    controls: bool = True
+
+    def locate(self, subject: Subject, generator: torch.Generator, progress: Progress = silent) -> RiskMap:
+        numbers = np.random.default_rng(spawn_seed(generator))
+        controls = generator if self.controls else None
+        return mix_response(subject.probe, numbers, self.window, controls, progress)[0]
 
 
 def mix_response(
@@ -79,12 +106,14 @@ def mix_response(
         plan = Plan.same(regions, first, last)
         measured[plan] = probe.measure(plan.state(probe.final, probe.trail, probe.partition))
         progress("locate", len(measured), total)
-    responses = _Responses(measured[Plan()], numpy_generator)
+    responses = Responses(measured[Plan()], numpy_generator)
+    alone = [measured[Plan.same((name,), first, last)] for name in probe.partition.names]
+    scores = responses.scores(alone)
     regions_found = []
     for i, region in enumerate(probe.partition.regions):
-        edited = measured[Plan.same((region.name,), first, last)]
         share = probe.partition.share([region.name])
-        drop, null = responses.leakage_drop(edited), responses.null(edited)
+        drop = Spread.of(float(scores.values[i]), scores.replicates[:, i])
+        null = Spread.of(float(np.median(scores.null[:, i])), scores.null[:, i])
         regions_found.append(
             RegionRisk(
                 region.name,
@@ -92,10 +121,10 @@ def mix_response(
                 share,
                 _displacement(probe, region.keys, first, last),
                 drop,
-                responses.accuracy_change(edited),
+                responses.accuracy_change(alone[i]),
                 null,
                 _random_control(probe, share, first, last, responses.base, controls) if controls else None,
-                ("within the permuted null",) if null.low <= drop.value <= null.high else (),
+                within(drop, null),
             )
         )
         if controls:
@@ -105,9 +134,7 @@ def mix_response(
         for plan in (Plan.same(regions, first, last) for regions in sets if len(regions) > 1)
     )
     base = responses.base
-    flags = _mismatch(probe.unedited.accuracy - base.accuracy)
-    if all(region.leakage_drop.low <= region.null.high for region in regions_found):
-        flags.append("not localizable: no single region's drop stands out from the permuted null")
+    flags = _mismatch(probe.unedited.accuracy - base.accuracy) + scores.flags()
     risk_map = RiskMap(
         "mix_response",
         (first, last),
@@ -119,11 +146,12 @@ def mix_response(
         tuple(regions_found),
         found_sets,
         tuple(flags),
+        p_value=scores.p_value,
     )
     return risk_map, measured
 
 
-class _Responses:
+class Responses:
     """Differences from the unedited model, each with a paired bootstrap over members and holdout."""
 
     def __init__(self, base: Measured, generator: np.random.Generator) -> None:
@@ -136,24 +164,32 @@ class _Responses:
         self._permutations = [generator.permutation(n) for _ in range(N_RESAMPLES)]
         self._base_auc = self._aucs(base)
 
-    def _scores(self, measured: Measured) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-        return np.concatenate([measured.members, measured.search])[None]
-
-    def _aucs(self, measured: Measured) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-        return auc_replicates(self._scores(measured), self._is_member, self._resamples)
+    def scores(self, edited: Sequence[Measured]) -> Scores:
+        """Fall of the leakage under each of R edits."""
+        return Scores(
+            np.array([self.base.leakage - one.leakage for one in edited]),
+            np.stack([self._base_auc - self._aucs(one) for one in edited], axis=1),
+            np.stack([self._null(one) for one in edited], axis=1),
+        )
 
     def leakage_drop(self, edited: Measured) -> Spread:
+        """Fall of the leakage under one edit."""
         return Spread.of(self.base.leakage - edited.leakage, self._base_auc - self._aucs(edited))
 
     def accuracy_change(self, edited: Measured) -> Spread:
+        """Change of the accuracy on the searching half of the holdout, a fraction."""
         change = edited.correct.astype(np.float64) - self.base.correct
         return Spread.of(float(change.mean()), mean_replicates(change[None], self._search_resamples))
 
-    def null(self, edited: Measured) -> Spread:
-        before, after = self._scores(self.base)[0], self._scores(edited)[0]
-        labels = self._is_member[0]
-        drops = np.array([auc(before, labels[p]) - auc(after, labels[p]) for p in self._permutations])
-        return Spread.of(float(np.median(drops)), drops)
+    def _scores(self, measured: Measured) -> Array:
+        return np.concatenate([measured.members, measured.search])
+
+    def _aucs(self, measured: Measured) -> Array:
+        return auc_replicates(self._scores(measured)[None], self._is_member, self._resamples)
+
+    def _null(self, edited: Measured) -> Array:
+        before, after, labels = self._scores(self.base), self._scores(edited), self._is_member[0]
+        return np.array([auc(before, labels[p]) - auc(after, labels[p]) for p in self._permutations])
 
 
 def _mismatch(lost: float) -> list[str]:
