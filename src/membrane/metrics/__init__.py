@@ -13,6 +13,7 @@ from membrane.metrics.bootstrap import (
     roc_replicates,
     tpr_replicates,
 )
+from membrane.metrics.couples import CouplesBound, couples_bound
 from membrane.metrics.curves import (
     CurvePoint,
     accuracy_at,
@@ -21,6 +22,17 @@ from membrane.metrics.curves import (
     matched_difference,
 )
 from membrane.metrics.epsilon import EpsilonBound, epsilon_bound
+from membrane.metrics.influence import (
+    MIN_PAIRS,
+    Estimate,
+    Spread,
+    auc_estimate,
+    difference_interval,
+    mean_estimate,
+    p_value_above,
+    share_interval,
+    tpr_estimate,
+)
 from membrane.metrics.intervals import Interval, Rate, clopper_pearson
 from membrane.metrics.multiplicity import SliceExcess, holm, slice_excesses
 from membrane.metrics.one_run import OneRunAudit, audit_one_run, guess_membership, one_run_p_value
@@ -41,10 +53,13 @@ from membrane.metrics.utility import (
 
 __all__ = [
     "MIN_CLUSTERS",
+    "MIN_PAIRS",
     "Agreement",
     "ClassAccuracy",
+    "CouplesBound",
     "CurvePoint",
     "EpsilonBound",
+    "Estimate",
     "Interval",
     "OneRunAudit",
     "Rate",
@@ -53,11 +68,13 @@ __all__ = [
     "Slice",
     "SliceExcess",
     "SliceSize",
+    "Spread",
     "accuracy",
     "accuracy_at",
     "accused",
     "agreement",
     "auc",
+    "auc_estimate",
     "auc_replicates",
     "audit_one_run",
     "balanced_accuracy",
@@ -65,6 +82,8 @@ __all__ = [
     "class_accuracies",
     "class_slices",
     "clopper_pearson",
+    "couples_bound",
+    "difference_interval",
     "epsilon_bound",
     "expected_calibration_error",
     "generalization_gap",
@@ -75,18 +94,22 @@ __all__ = [
     "matched_accuracy_difference",
     "matched_difference",
     "mean_class_accuracy",
+    "mean_estimate",
     "mean_replicates",
     "negative_log_likelihood",
     "non_members_to_measure",
     "non_members_to_show",
     "one_run_p_value",
+    "p_value_above",
     "percentile_interval",
     "resample",
     "roc",
     "roc_replicates",
+    "share_interval",
     "slice_excesses",
     "slice_sizes",
     "tpr_at_fpr",
+    "tpr_estimate",
     "tpr_replicates",
     "worst_class_accuracy",
 ]

@@ -5,8 +5,11 @@ Two trials that share a model, or an example, are not independent, so models (ro
 often as its example. One set of draws serves every metric and defense, which makes differences paired.
 
 Source: Owen 2007, "The Pigeonhole Bootstrap", Annals of Applied Statistics 1(2), 386-411,
-arXiv:0712.1111. Mildly conservative. We apply it to the area and rates of a ROC, beyond the means it
-was proved for, take percentiles, and can draw complementary pairs of models as one.
+arXiv:0712.1111. Conservative: it counts the noise of single trials with the models, with the examples
+and once more by itself, so where such noise is all there is intervals are up to 3^0.5 too long. It is for what has no
+influence of single trials to go by, such as frontiers that are found anew in each resample; areas, rates and means
+have ``influence``. We apply it to the area and rates of a ROC, beyond the means it was proved for, take percentiles,
+and can draw complementary pairs of models as one.
 """
 
 from __future__ import annotations

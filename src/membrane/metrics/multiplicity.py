@@ -15,11 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from membrane.core.errors import DataError, NotEnoughDataError
-from membrane.metrics.arrays import BoolArray, FloatArray, finite_floats, trials
-from membrane.metrics.bootstrap import Resamples, auc_replicates, percentile_interval
+from membrane.core.errors import DataError
+from membrane.metrics.arrays import FloatArray, finite_floats, trials
+from membrane.metrics.influence import auc_estimate, difference_interval, p_value_above
 from membrane.metrics.intervals import Interval
-from membrane.metrics.roc import auc
 from membrane.metrics.slices import Slice, check_slices
 
 
@@ -30,7 +29,7 @@ class SliceExcess:
     Args:
         name: Of the slice.
         excess: Its area under the ROC less that of the rest, with an interval for this slice alone.
-        p_value: Chance of so many resamples with an excess above 0 if there were none, for this slice alone.
+        p_value: Chance of an excess so large if there were none, for this slice alone.
         adjusted: The same among all slices, by Holm; below 0.05: this slice leaks more, with 5 % risk of error in all.
     """
 
@@ -63,48 +62,33 @@ def slice_excesses(
     scores: ArrayLike,
     is_member: ArrayLike,
     slices: Sequence[Slice],
-    resamples: Resamples,
     *,
-    n_models: int,
+    models_per_cluster: int = 2,
     level: float = 0.95,
 ) -> tuple[SliceExcess, ...]:
-    """Which slices leak more than the rest, by the cluster bootstrap, in the order given.
+    """Which slices leak more than the rest, in the order given.
 
     Args:
         scores: (R, N), higher means more likely a member.
         is_member: (R, N) bool.
         slices: Of the N examples, chosen before the scores were seen, each with members and non-members inside and out.
-        resamples: Draws of R models and N examples; K slices need 20 K or more of them to be told at 5 %.
-        n_models: Models drawn as wholes (pairs, if drawn as pairs).
+        models_per_cluster: Neighbouring rows that belong together: 2 for complementary pairs.
         level: Coverage of the intervals.
 
     Raises:
         DataError: If shapes do not fit, or a slice or its rest lacks a class.
-        NotEnoughDataError: If there are too few resamples for so many slices at ``level``.
+        SettingError: If ``level`` or ``models_per_cluster`` is out of range.
     """
     checked, member = trials(scores, is_member, 2)
     check_slices(slices, checked.shape[1])
-    if (resamples.n_resamples + 1) * (1 - level) < len(slices):
-        raise NotEnoughDataError(
-            f"{len(slices)} slices at {level:.0%} need at least {round(len(slices) / (1 - level))} resamples; "
-            f"there are {resamples.n_resamples}."
-        )
-    found = [_excess(checked, member, one.mask, resamples, n_models, level) for one in slices]
-    adjusted = holm([p_value for _, p_value in found])
+    found = [auc_estimate(checked, member, one.mask) - auc_estimate(checked, member, ~one.mask) for one in slices]
+    p_values = [p_value_above(one, models_per_cluster=models_per_cluster) for one in found]
     return tuple(
-        SliceExcess(one.name, interval, p_value, float(together))
-        for one, (interval, p_value), together in zip(slices, found, adjusted, strict=True)
+        SliceExcess(
+            one.name,
+            difference_interval(estimate, models_per_cluster=models_per_cluster, level=level),
+            p_value,
+            float(adjusted),
+        )
+        for one, estimate, p_value, adjusted in zip(slices, found, p_values, holm(p_values), strict=True)
     )
-
-
-def _excess(
-    scores: FloatArray, member: BoolArray, mask: BoolArray, resamples: Resamples, n_models: int, level: float
-) -> tuple[Interval, float]:
-    areas, replicates = [], []
-    for part in (mask, ~mask):
-        areas.append(auc(scores[:, part].ravel(), member[:, part].ravel()))
-        replicates.append(auc_replicates(scores[:, part], member[:, part], resamples.for_slice(part)))
-    spread = replicates[0] - replicates[1]
-    seen = spread[~np.isnan(spread)]
-    p_value = (1 + np.count_nonzero(seen <= 0)) / (1 + seen.size)
-    return percentile_interval(areas[0] - areas[1], spread, level, n_models), float(p_value)

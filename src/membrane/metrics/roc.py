@@ -17,7 +17,7 @@ from membrane.metrics.arrays import FloatArray, IntArray, trials
 from membrane.metrics.intervals import Rate, clopper_pearson
 
 # 0.29 * 100 is 28.999999999999996 in floats; this much, relative, counts as dust and not as a missing trial.
-_DUST = 1e-9
+DUST = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +132,7 @@ def check_resolvable(fpr: float, n_non_members: int, min_false_positives: int) -
         raise SettingError(f"fpr is {fpr}; it must be above 0 and at most 1, a fraction (0.001 means 0.1 %).")
     if not min_false_positives >= 1:
         raise SettingError(f"min_false_positives is {min_false_positives}; it must be 1 or more.")
-    needed = math.ceil(min_false_positives / (fpr * (1 + _DUST)))
+    needed = math.ceil(min_false_positives / (fpr * (1 + DUST)))
     if n_non_members >= needed:
         return
     finest = min_false_positives / n_non_members if n_non_members else math.inf
@@ -162,7 +162,7 @@ def auc_of_counts(members: IntArray, non_members: IntArray) -> float:
 def caught_of_counts(members: IntArray, non_members: IntArray, fpr: float) -> int:
     """Members at or above the lowest threshold that accuses at most ``fpr`` of non-members; groups as above."""
     accused = np.cumsum(non_members, dtype=np.int64)
-    allowed = math.floor(fpr * int(accused[-1]) * (1 + _DUST))
+    allowed = math.floor(fpr * int(accused[-1]) * (1 + DUST))
     n_groups = int(np.searchsorted(accused, allowed, side="right"))
     return int(members[:n_groups].sum())
 
