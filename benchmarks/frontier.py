@@ -1,4 +1,4 @@
-"""PPTP against its strongest simple competitors on one setting, every one attacked by an adaptive attacker.
+"""Defenses against one another on one setting, every one attacked by an adaptive attacker.
 
 A setting is data, a network and a recipe; the scripts beside this file hold theirs. Undefended, early stopping, every
 window and every mix share one training per model; accuracy is also measured on models trained without canaries.
@@ -78,6 +78,10 @@ class Setting:
         epoch_ends: Whether windows of the epochs' ends are measured beside those of every update.
         with_head: Whether the late windows are also measured with the head.
         pilot: Whether the plans of model 0 are also applied to all models.
+        attacks: That every cell is attacked by.
+        canary_kind: Of the canaries in the pool.
+        compared: Beginning of the names of the methods that all others are compared with.
+        data: File that it loads, if not that of the script.
     """
 
     name: str
@@ -102,23 +106,28 @@ class Setting:
     epoch_ends: bool = False
     with_head: bool = False
     pilot: bool = False
+    attacks: tuple[str, ...] = ATTACKED_BY
+    canary_kind: str = "mislabelled"
+    compared: str = "PPTP"
+    data: Path | None = None
 
     def task(self, data: Path, canaries: int) -> Task:
         """Pool, holdout, test and membership; the same for every defense."""
         splits = self.load(data)
         splits = Splits(splits.train, splits.test[: self.test])
         sizes = {"pool": self.pool, "holdout": self.holdout, "canaries": canaries}
-        return make_task(splits, n_models=self.n_models, seed=SEED, **sizes)
+        return make_task(splits, n_models=self.n_models, seed=SEED, canary_kind=self.canary_kind, **sizes)
 
     def plain(self) -> dict[str, Any]:
         """All that cells must have in common to be compared."""
         sizes = {"pool": self.pool, "holdout": self.holdout, "test": self.test, "canaries": self.canaries}
-        return {
+        kind = {} if self.canary_kind == "mislabelled" else {"canary_kind": self.canary_kind}
+        return kind | {
             "recipe": self.recipe.training_settings(),
             "task": sizes | {"models": self.n_models},
             "seed": SEED,
             "resamples": self.resamples,
-            "attacks": list(ATTACKED_BY),
+            "attacks": list(self.attacks),
             "release_version": RELEASE_VERSION,
             "torch": torch.__version__,
             "machine": platform.machine(),
@@ -164,13 +173,14 @@ def cells(on: Setting) -> Iterator[Cell]:
         for first, last in on.windows[1:4]:
             yield Cell(name, f"epochs {first}-{last}", RegionWindow(on.late, first, last, where=where))
     for defense in on.trainings:
-        if defense.strength:
-            strength = f"{defense.strength} {getattr(defense, defense.strength)}"
+        if defense != Defense():
+            strength = f"{defense.strength} {getattr(defense, defense.strength)}" if defense.strength else ""
             yield Cell(defense.name.replace("_", " "), strength, defense)
     yield from (Cell(name, strength, defense) for name, strength, defense in on.refits)
     if on.pilot:
         yield from (Cell("PPTP, plan of model 0", f"drop {budget:g}", None, budget) for budget in on.budgets)
-    yield Cell("undefended, recalibrated", "", RegionWindow((), *on.windows[0], keep=1.0))
+    if on.windows:
+        yield Cell("undefended, recalibrated", "", RegionWindow((), *on.windows[0], keep=1.0))
 
 
 def train(data: Path, store: Store, share: int, shares: int, only: Sequence[str], on: Setting) -> None:
@@ -273,7 +283,7 @@ def measure_cell(cell: Cell, tasks: dict[int, Task], store: Store, on: Setting) 
     task = tasks[on.canaries]
     bank = bank_of(cell, task, store, on, rows=range(on.n_models))
     n_each = references_each(on.n_models)
-    attacks = choose_attacks(ATTACKED_BY, n_each, n_each, len(task.test))
+    attacks = choose_attacks(on.attacks, n_each, n_each, len(task.test))
     scores = score_bank(bank, task.membership, task.pool.y.numpy(), attacks)
     measured = measure(bank, scores, task, SEED, on.resamples)
     plain = measured.plain(task)
@@ -291,6 +301,7 @@ def measure_cell(cell: Cell, tasks: dict[int, Task], store: Store, on: Setting) 
         "setting": on.plain(),
         "accuracy": plain["accuracy"] | {"replicates": rounded(measured.accuracy_replicates)},
         "accuracy_without_canaries": clean,
+        "train_seconds": sum(facts.get("train_seconds", 0.0) for facts in bank.facts) / on.n_models,
         "slices": slices,
     }
 
@@ -315,7 +326,7 @@ def measure_cells(data: Path, store: Store, folder: Path, on: Setting) -> None:
         if is_released(cell, tasks[on.canaries], store, on, on.n_models):
             write_json(path, measure_cell(cell, tasks, store, on))
             say(f"measured {cell.method} {cell.strength}")
-    if all(store.has("plans", plans_key(tasks[on.canaries], row, on)) for row in range(on.n_models)):
+    if on.budgets and all(store.has("plans", plans_key(tasks[on.canaries], row, on)) for row in range(on.n_models)):
         found = [plans_of(tasks[on.canaries], store, row, on) for row in range(on.n_models)]
         ratio = 1 + sum(one["seconds"] for one in found) / sum(one["train_seconds"] for one in found)
         content = {
@@ -347,14 +358,14 @@ def curves_of(rows: Sequence[dict[str, Any]], part: str) -> dict[str, list[Curve
     return curves
 
 
-def comparisons(rows: Sequence[dict[str, Any]], n_pairs: int) -> list[dict[str, Any]]:
-    """PPTP against every other method: leakage at matched accuracy, accuracy at matched leakage."""
+def comparisons(rows: Sequence[dict[str, Any]], n_pairs: int, compared: str) -> list[dict[str, Any]]:
+    """Methods so named against every other: leakage at matched accuracy, accuracy at matched leakage."""
     found = []
     for part in ("population", "canaries"):
         curves = curves_of(rows, part)
-        for ours in (name for name in curves if name.startswith("PPTP")):
+        for ours in (name for name in curves if name.startswith(compared)):
             reach = max(point.accuracy for point in curves[ours])
-            for theirs in (name for name in curves if not name.startswith("PPTP")):
+            for theirs in (name for name in curves if not name.startswith(compared)):
                 for other in curves[theirs]:
                     at = min(other.accuracy, reach)
                     leak = matched_difference(curves[ours], curves[theirs], at, n_models=n_pairs)
@@ -383,6 +394,8 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     """Markdown table."""
     names = ["method", "strength", "test acc", "without canaries", "train acc", "strongest attack"]
     names += ["population AUC", "TPR@1 %", "canary AUC", "canary TPR@1 %"]
+    plain_seconds = rows[0].get("train_seconds")  # the first is undefended
+    names += ["cost"] if plain_seconds else []
     lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
     for row in rows:
         population, canaries = row["slices"]["population"], row["slices"]["canaries"]
@@ -400,6 +413,8 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
             spread(worst["auc"]),
             spread(max((t for a in canaries["attacks"].values() for t in a["tpr"] if t["fpr"] == 0.01), key=caught)),
         ]
+        if plain_seconds:
+            cells_.append(f"{row['train_seconds'] / plain_seconds:.1f}")
         lines.append("| " + " | ".join(cells_) + " |")
     return "\n".join(lines)
 
@@ -445,7 +460,7 @@ def report(out: Path, on: Setting) -> None:
         return say(f"no cell of the setting {on.name} has been measured yet")
     if any(row["setting"] != rows[0]["setting"] for row in rows):
         raise SystemExit(f"{folder} holds cells of different settings; delete those of the older one.")
-    found = comparisons(rows, on.n_models // 2)
+    found = comparisons(rows, on.n_models // 2, on.compared)
     summary = {"setting": rows[0]["setting"], "comparisons": found, "missing": missing}
     write_json(out / f"{on.name}.json", json.loads(json.dumps(summary)))
     write_bytes(out / f"{on.name}.md", (table(rows) + "\n").encode())
@@ -464,7 +479,7 @@ def main(description: str, settings: Sequence[Setting], data: Path, out: Path) -
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["train", "report", "all"], nargs="?", default="all")
-    parser.add_argument("--data", type=Path, default=data)
+    parser.add_argument("--data", type=Path, help=f"file to load (default: the setting's, or {data})")
     parser.add_argument("--store", type=Path, default=Path("runs") / out.name)
     parser.add_argument("--out", type=Path, default=out)
     parser.add_argument("--share", default="0/1", help="k/n: train only this process's share of the models")
@@ -477,8 +492,9 @@ def main(description: str, settings: Sequence[Setting], data: Path, out: Path) -
     share, shares = map(int, arguments.share.split("/"))
     for on in settings:
         if arguments.setting in (on.name, "all"):
+            file = arguments.data or on.data or data
             if arguments.what in ("train", "all"):
-                train(arguments.data, store, share, shares, arguments.only, on)
+                train(file, store, share, shares, arguments.only, on)
             if arguments.what in ("report", "all"):
-                measure_cells(arguments.data, store, arguments.out / on.name, on)
+                measure_cells(file, store, arguments.out / on.name, on)
                 report(arguments.out, on)
