@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from membrane.metrics.agreement import Agreement, accused, agreement
+from membrane.metrics.agreement import Agreement, accused, agreement, agreement_of
 from membrane.metrics.bootstrap import (
     MIN_CLUSTERS,
     Resamples,
@@ -22,6 +22,7 @@ from membrane.metrics.curves import (
     matched_difference,
 )
 from membrane.metrics.epsilon import EpsilonBound, epsilon_bound
+from membrane.metrics.exposure import Accusations, accusations
 from membrane.metrics.influence import (
     MIN_PAIRS,
     Estimate,
@@ -54,6 +55,7 @@ from membrane.metrics.utility import (
 __all__ = [
     "MIN_CLUSTERS",
     "MIN_PAIRS",
+    "Accusations",
     "Agreement",
     "ClassAccuracy",
     "CouplesBound",
@@ -71,8 +73,10 @@ __all__ = [
     "Spread",
     "accuracy",
     "accuracy_at",
+    "accusations",
     "accused",
     "agreement",
+    "agreement_of",
     "auc",
     "auc_estimate",
     "auc_replicates",

@@ -7,15 +7,14 @@ differ: each run accuses the same share of the examples, so that no threshold is
 
 from __future__ import annotations
 
-import itertools
 import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from membrane.core.errors import NotEnoughDataError, SettingError
-from membrane.metrics.arrays import BoolArray, finite_floats
+from membrane.core.errors import DataError, NotEnoughDataError, SettingError
+from membrane.metrics.arrays import BoolArray, bools, finite_floats
 from membrane.metrics.intervals import Rate, clopper_pearson
 
 
@@ -62,22 +61,62 @@ def agreement(scores: ArrayLike, share: float, *, level: float = 0.95) -> Agreem
     said = accused(scores, share)
     if len(said) < 2:
         raise NotEnoughDataError("one run agrees with itself; give the scores of two or more.")
-    counts = said.sum(axis=0)
-    both = [((one & other).sum(), (one | other).sum()) for one, other in itertools.combinations(said, 2)]
-    part = float(said.mean())
+    return agreement_of(said, np.ones_like(said), share, level=level)
 
-    def rate(least: int) -> Rate:
-        return clopper_pearson(int(np.count_nonzero(counts >= least)), counts.size, level)
 
+def agreement_of(said: ArrayLike, counted: ArrayLike, share: float, *, level: float = 0.95) -> Agreement:
+    """The same of accusations that were made already, where not every example counts in every run.
+
+    So it is with models that play target in turn: an example is caught by those alone that were trained on it. An
+    example is accused by all runs if all in which it counts accuse it; two runs overlap on what counts in both.
+
+    Args:
+        said: (S, N) bool, who accuses whom.
+        counted: (S, N) bool, the accusations that count.
+        share: Of the examples that each run accuses, at most.
+        level: Coverage of the intervals.
+
+    Raises:
+        DataError: If the arrays do not fit each other.
+        NotEnoughDataError: If there is one run only, or nothing counts.
+    """
+    counts = bools(counted, "counted", 2)
+    hits = bools(said, "said", 2)
+    if hits.shape != counts.shape:
+        raise DataError(f"said has shape {hits.shape}, counted {counts.shape}; they must be equal.")
+    hits = hits & counts
+    if len(hits) < 2 or not counts.any():
+        raise NotEnoughDataError(
+            f"{len(hits)} runs with {int(counts.sum())} accusations that count; two runs at least."
+        )
+    n_hits, n_runs = hits.sum(axis=0), counts.sum(axis=0)
+    there = n_runs > 0
+
+    def rate(found: BoolArray) -> Rate:
+        return clopper_pearson(int(np.count_nonzero(found & there)), int(there.sum()), level)
+
+    overlap, by_chance = _overlaps(hits, counts)
     return Agreement(
-        len(said),
+        len(hits),
         share,
-        coverage=rate(1),
-        stability=rate(len(said)),
-        majority=rate(len(said) // 2 + 1),
-        overlap=float(np.mean([hit / either for hit, either in both])),
-        overlap_by_chance=part / (2 - part),
+        coverage=rate(n_hits > 0),
+        stability=rate(n_hits == n_runs),
+        majority=rate(2 * n_hits > n_runs),
+        overlap=overlap,
+        overlap_by_chance=by_chance,
     )
+
+
+def _overlaps(hits: BoolArray, counts: BoolArray) -> tuple[float, float]:
+    """Mean Jaccard index of two runs on what counts in both, and what it would be about by chance; NaN if none does."""
+    one, all_of_it = hits.astype(np.float64), counts.astype(np.float64)
+    both = one @ one.T
+    here = one @ all_of_it.T
+    either = here + here.T - both
+    upper = np.triu(either > 0, k=1)
+    part = float(hits.sum() / counts.sum())
+    found = float((both[upper] / either[upper]).mean()) if upper.any() else math.nan
+    return found, part / (2 - part)
 
 
 def accused(scores: ArrayLike, share: float) -> BoolArray:
