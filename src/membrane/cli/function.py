@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
 from membrane.core.errors import SettingError
 from membrane.core.settings import did_you_mean
 from membrane.training.fleet import TrainFunction
+from membrane.training.origins import importable
 
 _SHAPE = "train(members, holdout, generator) -> model"
 
@@ -45,7 +43,7 @@ def load_function(text: Any, folder: Path) -> TrainFunction:  # noqa: ANN401 -- 
 
 
 def _imported(name: str, folder: Path) -> object:
-    with _on_path(folder):
+    with importable(str(folder.absolute())):
         try:
             return importlib.import_module(name)
         except KeyboardInterrupt:
@@ -54,15 +52,3 @@ def _imported(name: str, folder: Path) -> object:
             raise SettingError(
                 f"importing {name!r} (from {folder.absolute()}) failed: {type(problem).__name__}: {problem}."
             ) from problem
-
-
-@contextmanager
-def _on_path(folder: Path) -> Iterator[None]:
-    place = str(folder.absolute())
-    sys.path.insert(0, place)
-    importlib.invalidate_caches()
-    try:
-        yield
-    finally:
-        if place in sys.path:
-            sys.path.remove(place)

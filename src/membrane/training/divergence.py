@@ -28,6 +28,10 @@ class DivergedError(TrainingError):
         self.epoch = epoch
         self.last_good = last_good
 
+    def __reduce__(self) -> tuple[type[DivergedError], tuple[str, int, dict[str, Tensor] | None]]:
+        """How it passes from one process to another."""
+        return type(self), (str(self), self.epoch, self.last_good)
+
 
 class Watch:
     """Looks at losses and weights of one training, and changes nothing.

@@ -28,10 +28,13 @@ from membrane.readings import Reading
 from membrane.regions import Trail, copy_state, load_state
 from membrane.training.defense import Defense, Trained
 from membrane.training.divergence import DivergedError
+from membrane.training.engines import Engine, engine_of
 from membrane.training.identity import identity
 from membrane.training.loop import fit
 from membrane.training.memory import function_memory, measured, steady
+from membrane.training.origins import home_of
 from membrane.training.recipe import TRAINING_VERSION, Recipe
+from membrane.training.threads import threads
 
 RELEASE_VERSION = 2  # raise when a change alters what defenses do after training, or signals
 TrainFunction = Callable[..., nn.Module]
@@ -62,6 +65,7 @@ def train_fleet(
     label: str = "",
     function: str | None = None,
     readings: Sequence[Reading] = (),
+    engine: str | Mapping[str, Any] | Engine = "in_process",
 ) -> Bank:
     """Train (or read back) every model of the task and collect its signals.
 
@@ -80,6 +84,7 @@ def train_fleet(
         function: Identity of a user's function, if known already.
         readings: What to read off every model beyond its signals. Read later than these, a recipe's model is made
             again from its stored training, a function's is trained again.
+        engine: Where models are trained, see ``membrane.training.engines``; the bits do not depend on it.
 
     Raises:
         DivergedError: If a training diverges. Models finished before stay in the store, and its last good weights
@@ -87,23 +92,78 @@ def train_fleet(
         OutOfMemoryError: If memory runs out, naming what would fit.
         ModelError: If a function's model does not fit the data, answers the same input differently when asked
             again, or does not answer with logits.
-        SettingError: If ``rows`` names no model, or ones that the task does not have.
+        SettingError: If ``rows`` names no model, or ones that the task does not have; or if the engine cannot send
+            ``train`` where it has to go.
     """
     chosen = _rows(rows, len(task.membership))
     function = function or identity_of(train)  # once: counters in it must not change keys
-    releases = []
-    for done, row in enumerate(chosen):
-        key = release_key(train, task, seed, row, function, label)
-        stored = _is_released(key, store, readings)
-        if not stored:
-            _release(key, train, task, store, seed, row, _part(progress, done, len(chosen)), readings)
-        releases.append(_released(key, store, readings))
-        progress("stored models" if stored else "models", done + 1, len(chosen))
+    made = engine_of(engine)
+    made.refuse(train)
+    with threads(made.threads or torch.get_num_threads()):
+        job = FleetJob(train, task, Store(store.root.absolute()), seed, label, function, tuple(readings))
+        missing = [row for row in chosen if not job.is_done(row)]
+        tally = _Tally(progress, len(chosen) - len(missing), len(chosen))
+        made.run(job, missing, torch.get_num_threads(), tally)
+        _refuse_lost([row for row in missing if not job.is_done(row)], store)
+        releases = [_released(job.key(row), store, readings) for row in chosen]
     return Bank(
         Signals.stack([signals for signals, _, _ in releases]),
         Signals.stack([signals for _, signals, _ in releases]),
         tuple(facts for _, _, facts in releases),
     )
+
+
+@dataclass(frozen=True)
+class FleetJob:
+    """Finishes one model of a fleet after the other, wherever it is sent; arguments as in ``train_fleet``."""
+
+    train: Recipe | TrainFunction
+    task: Task
+    store: Store
+    seed: int
+    label: str
+    function: str | None
+    readings: tuple[Reading, ...]
+
+    @property
+    def home(self) -> str | None:
+        """Folder that a user's function is imported from."""
+        return None if isinstance(self.train, Recipe) else home_of(self.train)
+
+    def key(self, row: int) -> str:
+        """Of the model's release."""
+        return release_key(self.train, self.task, self.seed, row, self.function, self.label)
+
+    def is_done(self, row: int) -> bool:
+        """Whether the model's signals and readings lie in the store."""
+        return _is_released(self.key(row), self.store, self.readings)
+
+    def __call__(self, row: int, progress: Progress) -> None:
+        """Train and release the model, if nobody was quicker."""
+        if not self.is_done(row):
+            _release(self.key(row), self.train, self.task, self.store, self.seed, row, progress, self.readings)
+
+
+class _Tally:
+    """Adds up how far the models are, several of which may be under way."""
+
+    def __init__(self, progress: Progress, n_stored: int, n_models: int) -> None:
+        self._progress, self._n_stored, self._n_models = progress, n_stored, n_models
+        self._shares: dict[int, float] = {}
+        if n_stored:
+            progress("stored models", n_stored, n_models)
+
+    def __call__(self, row: int, what: str, share: float) -> None:
+        self._shares[row] = max(share, self._shares.get(row, 0.0))
+        self._progress(what, self._n_stored + sum(self._shares.values()), self._n_models)
+
+
+def _refuse_lost(rows: list[int], store: Store) -> None:
+    if rows:
+        raise StoreError(
+            f"models {rows} were trained, and {store.root} does not hold them: on a cluster the run folder has to lie "
+            "under one path that all machines share."
+        )
 
 
 def identity_of(train: Recipe | TrainFunction) -> str | None:
@@ -139,10 +199,6 @@ def _rows(rows: Iterable[int] | None, n_models: int) -> list[int]:
 def train_model(recipe: Recipe, task: Task, store: Store, seed: int, row: int, progress: Progress = silent) -> Trained:
     """One model of the task before its release, from the store or trained now."""
     return _trained(recipe, task, store, seed, row, progress)
-
-
-def _part(progress: Progress, done: int, total: int) -> Progress:
-    return lambda what, part, whole: progress(what, done + part / whole, total)
 
 
 def _is_released(key: str, store: Store, readings: Sequence[Reading]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dis
+import functools
 import importlib.metadata
 import inspect
 import platform
@@ -10,6 +11,7 @@ import sys
 import sysconfig
 import types
 from collections.abc import Iterator
+from contextlib import contextmanager
 from operator import attrgetter
 from pathlib import Path
 
@@ -38,6 +40,33 @@ def _version(top: types.ModuleType | None) -> str:
         return str(getattr(top, "__version__", None) or importlib.metadata.version(getattr(top, "__name__", "")))
     except (importlib.metadata.PackageNotFoundError, ValueError):
         return platform.python_version()
+
+
+def home_of(function: object) -> str | None:
+    """Folder that has to be on the import path for the function's module to be found; None if nothing has."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    name = str(getattr(function, "__module__", type(function).__module__))
+    file = getattr(sys.modules.get(name), "__file__", None)
+    if file is None or name == "__main__" or library_of(name):
+        return None
+    path = Path(file).absolute()
+    return str(path.parents[name.count(".") + (path.name == "__init__.py")])
+
+
+@contextmanager
+def importable(folder: str | None) -> Iterator[None]:
+    """Inside, modules of the folder are found before all others; of None, nothing changes."""
+    if folder is None:
+        yield
+        return
+    sys.path.insert(0, folder)
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        if folder in sys.path:
+            sys.path.remove(folder)
 
 
 def published(module: str, value: types.FunctionType | type) -> bool:

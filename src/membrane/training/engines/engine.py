@@ -1,0 +1,71 @@
+"""What an engine is: something that gets a job done for every row of a fleet, wherever that happens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+from membrane.core.errors import SettingError
+from membrane.core.progress import Progress
+
+Told = Callable[[int, str, float], None]  # row, what is being done, share of the row that is done; 1 at its end
+MOST_DEATHS = 3  # of workers over one model, before that model is blamed
+
+
+class Job(Protocol):
+    """What an engine gets done; can be sent to another process where its parts can."""
+
+    @property
+    def home(self) -> str | None:
+        """Folder that has to be on the import path where it is done; None if nothing has."""
+
+    def __call__(self, row: int, progress: Progress) -> None:
+        """Finish one model: its signals lie in the store when this returns."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Base class of what decides where and how many at a time models are trained.
+
+    All engines run the same code on every model and keep it in the same store, so with as many threads they end with
+    the same bits.
+
+    Args:
+        threads: That torch computes with while a model is trained; as many as now if not given. The number is part
+            of the training key: models that were trained with another one are not reused.
+    """
+
+    name: ClassVar[str]
+
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        self._positive(threads=self.threads)
+
+    def refuse(self, train: object) -> None:
+        """Refuse a training function that cannot go where this engine would train.
+
+        Raises:
+            SettingError: Saying why, and what to do.
+        """
+
+    def run(self, job: Job, rows: Sequence[int], n_threads: int, told: Told) -> None:
+        """Do the job for every row; what is finished stays finished, whatever happens to the others.
+
+        Args:
+            job: What to do.
+            rows: For which models.
+            n_threads: That torch has to compute with, equal for all engines.
+            told: Hears how far each row is, always in this process.
+        """
+        raise NotImplementedError
+
+    def at_once(self, n_rows: int, n_threads: int) -> int:
+        """How many of so many models are trained at the same time, for an estimate."""
+        return 1
+
+    def _positive(self, **values: float | None) -> None:
+        for setting, value in values.items():
+            if value is not None and value < 1:
+                raise SettingError(f"engine {self.name!r}: {setting} is {value}; it must be 1 or more.")
