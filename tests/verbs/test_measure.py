@@ -7,7 +7,7 @@ import torch
 from membrane.core import SIGNAL_KINDS, Signals
 from membrane.core.generators import torch_generator
 from membrane.data import Examples, Task, complementary_pairs
-from membrane.metrics import auc
+from membrane.metrics import auc, share_interval
 from membrane.training import Bank
 from membrane.verbs.measure import Measurement, measure
 
@@ -21,8 +21,8 @@ def task() -> Task:
     return Task(pool, complementary_pairs(R, N, torch_generator(0)), np.arange(K), other, other)
 
 
-def measurement(leak: float, canary_leak: float = 0.0) -> Measurement:
-    generator = np.random.default_rng(0)
+def measurement(leak: float, canary_leak: float = 0.0, seed: int = 0) -> Measurement:
+    generator = np.random.default_rng(seed)
     one = task()
     scores = generator.normal(size=(R, N)) + leak * one.membership
     scores[:, :K] += canary_leak * one.membership[:, :K]
@@ -50,9 +50,27 @@ def test_values_are_those_of_the_metrics() -> None:
 
 
 def test_no_leak_is_a_half_within_its_interval() -> None:
-    area = measurement(0.0).plain(task())["slices"]["population"]["attacks"]["planted"]["auc"]
-    assert area["low"] < 0.5 < area["high"]
-    assert "too few models" in area["note"]
+    areas = [measurement(0.0, seed=seed).leakage("planted", "population") for seed in range(40)]
+    assert sum(not share_interval(area).excludes(0.5) for area in areas) >= 34
+
+
+def test_draws_are_the_same_for_all_measured_under_one_seed() -> None:
+    one, other = measurement(0.5), measurement(1.0, seed=1)
+    np.testing.assert_array_equal(one.draws.model_counts, other.draws.model_counts)
+    np.testing.assert_array_equal(one.accuracy_replicates, other.accuracy_replicates)
+    assert one.auc_replicates("planted", "population").std() > 0
+
+
+def test_risk_and_groups_are_found_where_they_were_planted() -> None:
+    plain = measurement(0.0, canary_leak=8.0).plain(task())
+    assert plain["risk"]["slice"] == "population"
+    assert plain["risk"]["fpr"] == 0.1
+    assert plain["risk"]["by_all"]["value"] < 0.01
+    by = plain["exposed"][0]["by"]
+    assert (by["models"]["n"], by["others"]) == (R / 2, R / 2)
+    assert by["models"]["successes"] == R / 2
+    assert [one["name"] for one in plain["groups"]["compared"]] == ["a", "b", "c"]
+    assert min(one["adjusted"] for one in plain["groups"]["compared"]) > 0.01
 
 
 def test_rates_are_refused_where_the_sample_cannot_resolve_them() -> None:

@@ -26,7 +26,7 @@ from numpy.typing import ArrayLike
 from scipy.special import betaincinv, ndtri, stdtr, stdtrit
 
 from membrane.core.errors import DataError, SettingError
-from membrane.metrics.arrays import BoolArray, FloatArray, bools, finite_floats, trials
+from membrane.metrics.arrays import BoolArray, FloatArray, IntArray, bools, finite_floats, trials
 from membrane.metrics.intervals import Interval, check_level
 from membrane.metrics.roc import DUST, check_resolvable
 
@@ -108,12 +108,11 @@ def auc_estimate(scores: ArrayLike, is_member: ArrayLike, mask: ArrayLike | None
     """
     chosen, member, columns = _chosen(scores, is_member, mask)
     own, other = np.sort(chosen[member]), np.sort(chosen[~member])
-    beaten = _below(other, chosen[member])
-    beating = 1 - _below(own, chosen[~member])
-    value = float(beaten.mean())
+    beaten, missed = _twice_below(other, chosen[member]), _twice_below(own, chosen[~member])
+    value = int(beaten.sum()) / (2 * own.size * other.size)
     parts = np.empty(chosen.shape)
-    parts[member] = (beaten - value) / own.size
-    parts[~member] = (beating - value) / other.size
+    parts[member] = (beaten / (2 * other.size) - value) / own.size
+    parts[~member] = (1 - missed / (2 * own.size) - value) / other.size
     return Estimate(value, _among(parts, columns), chosen.shape[1])
 
 
@@ -252,11 +251,10 @@ def _among(parts: FloatArray, columns: BoolArray) -> FloatArray:
     return whole
 
 
-def _below(rising: FloatArray, values: FloatArray) -> FloatArray:
-    """Share of ``rising`` below each value, ties counted half."""
-    twice = np.searchsorted(rising, values, side="left") + np.searchsorted(rising, values, side="right")
-    shares: FloatArray = twice / (2 * rising.size)
-    return shares
+def _twice_below(rising: FloatArray, values: FloatArray) -> IntArray:
+    """Twice the number of ``rising`` below each value, ties counted half."""
+    twice: IntArray = np.searchsorted(rising, values, side="left") + np.searchsorted(rising, values, side="right")
+    return twice
 
 
 def _at(own: FloatArray, other: FloatArray, fpr: float) -> tuple[float, float, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -16,25 +16,31 @@ from membrane.core.generators import numpy_generator
 from membrane.core.values import Bools
 from membrane.data.task import Task
 from membrane.metrics import (
+    Estimate,
     Interval,
-    Rate,
     Resamples,
     Slice,
     auc,
+    auc_estimate,
     auc_replicates,
+    class_slices,
+    mean_estimate,
     mean_replicates,
-    percentile_interval,
+    non_members_to_measure,
     resample,
     roc,
-    roc_replicates,
+    share_interval,
     tpr_at_fpr,
+    tpr_estimate,
 )
 from membrane.training import Bank
+from membrane.verbs.risk import exposed, groups, risk
 
 FPRS = (0.1, 0.01, 0.001)
 LEVEL = 0.95
+RELATIVE_ERROR = 0.5  # a rate is called measured if its interval is within half of it
+FEW_ACCUSED = 10  # examples behind a false-positive rate from which its interval covers what it says
 CURVE_POINTS = 240  # of a ROC in the results; the exact one is in the stored scores
-EXPOSED = 20  # records listed
 
 
 @dataclass(frozen=True)
@@ -44,20 +50,22 @@ class Measurement:
     Args:
         scores: By attack, (R, N), higher = more likely a member.
         is_member: (R, N), the targets' membership.
-        slices: Named parts of the pool.
+        slices: Named parts of the pool, population first.
+        groups: Classes and other named parts that are compared with the rest of the population.
         test_correct: (R, Z) 1.0 where a model classifies a test example rightly.
         train_correct: (R, N) the same on the pool; read on members only.
-        draws: Bootstrap draws of models and pool examples, shared by all defenses of a comparison.
-        test_draws: The same draws of models with draws of test examples.
+        seed: Of bootstrap draws, for frontiers.
+        n_resamples: Of them.
     """
 
     scores: Mapping[str, npt.NDArray[np.float64]]
     is_member: Bools
     slices: tuple[Slice, ...]
+    groups: tuple[Slice, ...]
     test_correct: npt.NDArray[np.float64]
     train_correct: npt.NDArray[np.float64]
-    draws: Resamples
-    test_draws: Resamples
+    seed: int
+    n_resamples: int = 500
 
     @property
     def n_models(self) -> int:
@@ -65,14 +73,35 @@ class Measurement:
         return len(self.is_member)
 
     @property
-    def n_clusters(self) -> int:
-        """Units that the bootstrap draws as wholes: complementary pairs of models."""
-        return max(self.n_models // 2, 1)
+    def models_per_cluster(self) -> int:
+        """Models that belong together: complementary pairs; one model stands alone."""
+        return 2 if self.n_models > 1 else 1
+
+    @cached_property
+    def draws(self) -> Resamples:
+        """Bootstrap draws of pairs of models and of pool examples, the same for all defenses under one seed."""
+        return self._all_draws[0]
 
     @cached_property
     def accuracy_replicates(self) -> npt.NDArray[np.float64]:
         """(B,) test accuracy in each bootstrap draw."""
-        return mean_replicates(self.test_correct, self.test_draws)
+        return mean_replicates(self.test_correct, self._all_draws[1])
+
+    @cached_property
+    def _all_draws(self) -> tuple[Resamples, Resamples]:
+        """Draws of models with pool examples, and the same of models with test examples."""
+        generator = numpy_generator(self.seed, "bootstrap")
+        n_models, n = self.is_member.shape
+        # One model can only be judged over examples; pairs are drawn together.
+        draws = resample(
+            n_models,
+            n,
+            self.n_resamples,
+            generator,
+            models=n_models > 1,
+            models_per_draw=self.models_per_cluster,
+        )
+        return draws, draws.for_examples(self.test_correct.shape[1], generator)
 
     def slice(self, name: str) -> Slice:
         """The named slice."""
@@ -88,25 +117,56 @@ class Measurement:
         mask = self.slice(slice_name).mask
         return auc_replicates(self.scores[attack][:, mask], self.is_member[:, mask], self.draws.for_slice(mask))
 
+    def leakage(self, attack: str, slice_name: str, fpr: float | None = None) -> Estimate:
+        """Area of a slice, or the share of members caught at a false-positive rate, with what each trial adds.
+
+        Raises:
+            NotEnoughDataError: If the slice cannot resolve ``fpr``.
+        """
+        scores, mask = self.scores[attack], self.slice(slice_name).mask
+        if fpr is None:
+            return auc_estimate(scores, self.is_member, mask)
+        return tpr_estimate(scores, self.is_member, fpr, mask)
+
+    @cached_property
+    def accuracy(self) -> Estimate:
+        """Test accuracy over all models, with what each answer adds."""
+        return mean_estimate(self.test_correct)
+
+    @cached_property
+    def _strongest(self) -> dict[str, str]:
+        return {}
+
     def strongest(self, slice_name: str) -> str:
         """Attack with the largest area on a slice."""
-        return max(self.scores, key=lambda attack: self.auc(attack, slice_name))
+        if slice_name not in self._strongest:
+            self._strongest[slice_name] = max(self.scores, key=lambda attack: self.auc(attack, slice_name))
+        return self._strongest[slice_name]
 
     def plain(self, task: Task) -> dict[str, Any]:
-        """JSON-ready accuracy, slices and most exposed records."""
+        """JSON-ready accuracy, slices, risk of single examples, groups that leak more, and bound on epsilon."""
         parts = {part.name: self._slice(part) for part in self.slices if part.mask.any()}
-        return {"accuracy": self._accuracy(task), "slices": parts, "exposed": self._exposed(task)}
+        name = self.strongest(self.slices[0].name)
+        return {
+            "accuracy": self._accuracy(task),
+            "slices": parts,
+            "exposed": exposed(self.scores[name], self.is_member, self.slices, task),
+            "risk": risk(name, self.scores[name], self.is_member, self.slices[0]),
+            "groups": groups(name, self.scores[name], self.is_member, self.slices[0], self.groups),
+        }
 
     def _accuracy(self, task: Task) -> dict[str, Any]:
-        test = percentile_interval(float(self.test_correct.mean()), self.accuracy_replicates, LEVEL, self.n_clusters)
         ordinary = self.is_member.copy()
         ordinary[:, task.canaries] = False
         train = float(self.train_correct[ordinary].mean())
         return {
-            "test": _plain(test) | {"n": self.test_correct.size},
+            "test": plain_interval(self._share(self.accuracy, self.test_correct.size)) | {"n": self.test_correct.size},
             "train": {"value": train, "n": int(ordinary.sum())},
-            "gap": train - float(self.test_correct.mean()),
+            "gap": train - self.accuracy.value,
         }
+
+    def _share(self, estimate: Estimate, n: int | None = None) -> Interval:
+        return share_interval(estimate, n, models_per_cluster=self.models_per_cluster, level=LEVEL)
 
     def _slice(self, part: Slice) -> dict[str, Any]:
         member = self.is_member[:, part.mask].ravel()
@@ -119,58 +179,38 @@ class Measurement:
         }
 
     def _attack(self, name: str, part: Slice) -> dict[str, Any]:
-        scores, member = self.scores[name][:, part.mask], self.is_member[:, part.mask]
-        rates = {fpr: _rate(scores, member, fpr) for fpr in FPRS}
-        resolved = [fpr for fpr, rate in rates.items() if isinstance(rate, Rate)]
-        areas, columns = roc_replicates(scores, member, resolved, self.draws.for_slice(part.mask))
-        caught = dict(zip(resolved, columns.T, strict=True))
-        curve = roc(scores.ravel(), member.ravel())
+        flat = self.scores[name][:, part.mask].ravel(), self.is_member[:, part.mask].ravel()
+        curve = roc(*flat)
         chosen = _thin(curve.fpr, curve.tpr)
         return {
-            "auc": _plain(percentile_interval(self.auc(name, part.name), areas, LEVEL, self.n_clusters)),
-            "tpr": [{"fpr": fpr} | self._wider(rate, caught.get(fpr)) for fpr, rate in rates.items()],
+            "auc": plain_interval(self._share(self.leakage(name, part.name))),
+            "tpr": [{"fpr": fpr} | self._rate(name, part, fpr) for fpr in FPRS],
             "roc": {"fpr": curve.fpr[chosen].tolist(), "tpr": curve.tpr[chosen].tolist()},
         }
 
-    def _wider(self, rate: Rate | str, replicates: npt.NDArray[np.float64] | None) -> dict[str, Any]:
-        """A rate with the wider of two intervals, end by end, or why it is refused.
-
-        Clopper-Pearson counts trials as independent, which those of one model or one example are not; the cluster
-        bootstrap knows that, but collapses where every member is caught.
-        """
-        if isinstance(rate, str) or replicates is None:
-            return {"refused": rate}
-        spread = percentile_interval(rate.value, replicates, LEVEL, self.n_clusters)
+    def _rate(self, name: str, part: Slice, fpr: float) -> dict[str, Any]:
+        """A rate with its interval, or why it is refused and what it would take."""
+        scores, member = self.scores[name][:, part.mask], self.is_member[:, part.mask]
+        try:
+            rate = tpr_at_fpr(scores.ravel(), member.ravel(), fpr)
+        except NotEnoughDataError as refusal:
+            return {"refused": str(refusal), "to_measure": non_members_to_measure(fpr, RELATIVE_ERROR)}
+        found = self._share(self.leakage(name, part.name, fpr), rate.n)
         return asdict(rate) | {
-            "low": min(rate.low, spread.low),
-            "high": max(rate.high, spread.high),
-            "method": f"wider of Clopper-Pearson and {spread.method}",
-            "note": spread.note,
+            "low": found.low,
+            "high": found.high,
+            "method": found.method,
+            "note": "; ".join(filter(None, [found.note, _few_accused(scores, member, fpr)])),
         }
-
-    def _exposed(self, task: Task) -> list[dict[str, Any]]:
-        """Records that the strongest attack tells most surely from the same model's non-members."""
-        name = self.strongest(self.slices[0].name)
-        caught = np.full(self.is_member.shape, np.nan)
-        for row, member in enumerate(self.is_member):
-            others = np.sort(self.scores[name][row, ~member])
-            caught[row, member] = np.searchsorted(others, self.scores[name][row, member]) / len(others)
-        n_targets = self.is_member.sum(0)
-        mean = np.nansum(caught, 0) / np.maximum(n_targets, 1)
-        return [
-            {
-                "index": int(i),
-                "label": task.pool.classes[int(task.pool.y[i])],
-                "slice": next(part.name for part in self.slices if part.mask[i]),
-                "caught": float(mean[i]),
-                "n_targets": int(n_targets[i]),
-            }
-            for i in np.argsort(-mean, kind="stable")[:EXPOSED]
-        ]
 
 
 def measure(
-    bank: Bank, scores: Mapping[str, npt.NDArray[np.float64]], task: Task, seed: int, n_resamples: int = 500
+    bank: Bank,
+    scores: Mapping[str, npt.NDArray[np.float64]],
+    task: Task,
+    seed: int,
+    n_resamples: int = 500,
+    subgroups: Sequence[Slice] = (),
 ) -> Measurement:
     """Judge a bank's scores.
 
@@ -179,35 +219,35 @@ def measure(
         scores: By attack, (R, N).
         task: Membership, canaries, labels.
         seed: Of the bootstrap; defenses measured under one seed can be compared in pairs.
-        n_resamples: Bootstrap draws.
+        n_resamples: Bootstrap draws, made when replicates are asked for.
+        subgroups: Parts of the pool to be compared with the rest, beside the classes.
     """
-    n_models, n = task.membership.shape
-    generator = numpy_generator(seed, "bootstrap")
-    # One model can only be judged over examples; pairs are drawn together.
-    draws = resample(n_models, n, n_resamples, generator, models=n_models > 1, models_per_draw=2 if n_models > 1 else 1)
-    canary = np.zeros(n, dtype=bool)
+    canary = np.zeros(task.membership.shape[1], dtype=bool)
     canary[task.canaries] = True
     return Measurement(
         scores,
         task.membership,
         (Slice("population", ~canary), Slice("canaries", canary)) if canary.any() else (Slice("population", ~canary),),
+        (*class_slices(task.pool.y.numpy(), list(task.pool.classes)), *subgroups),
         bank.test.correct[..., 0].astype(np.float64),
         bank.pool.correct[..., 0].astype(np.float64),
-        draws,
-        draws.for_examples(bank.test.shape[1], generator),
+        seed,
+        n_resamples,
     )
 
 
-def _rate(scores: npt.NDArray[np.float64], member: Bools, fpr: float) -> Rate | str:
-    """Share of members caught, or why it is refused."""
-    try:
-        return tpr_at_fpr(scores.ravel(), member.ravel(), fpr)
-    except NotEnoughDataError as refusal:
-        return str(refusal)
-
-
-def _plain(interval: Interval) -> dict[str, Any]:
+def plain_interval(interval: Interval) -> dict[str, Any]:
+    """JSON-ready; null where there is no number."""
     return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in asdict(interval).items()}
+
+
+def _few_accused(scores: npt.NDArray[np.float64], member: Bools, fpr: float) -> str:
+    """What to know where the accused non-members are the same few examples in many models."""
+    limit = np.sort(scores[~member])[-1 - int(fpr * np.count_nonzero(~member) * (1 + 1e-9))] if fpr < 1 else -np.inf
+    n_examples = int(((scores > limit) & ~member).any(axis=0).sum())
+    if len(scores) == 1 or n_examples >= FEW_ACCUSED:
+        return ""
+    return f"the non-members accused are {n_examples} examples; the interval may be too short"
 
 
 def _thin(fpr: npt.NDArray[np.float64], tpr: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
