@@ -116,7 +116,7 @@ def test_settings_survive_plain_form_and_needs_are_declared(row: Row) -> None:
     assert ATTACKS.make(to_plain(attack)) == attack
     assert set(attack.signals) <= set(SIGNAL_KINDS)
     assert attack.kinds
-    assert attack.queries >= 1
+    assert attack.queries_of() >= 1
     assert all(opens(attack.threat_model, reading.threat_model) for reading in attack.readings)
     assert attack.source
     assert attack.missing(attack.min_in_models, attack.min_out_models, attack.min_population) == []

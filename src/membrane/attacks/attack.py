@@ -52,10 +52,13 @@ class Attack:
         """Signals and keys of the readings."""
         return (*self.signals, *(reading.key for reading in self.readings))
 
-    @property
-    def queries(self) -> int:
-        """Inputs that the target answers for each example; all signals come from one answer."""
-        return bool(self.signals) + sum(reading.queries for reading in self.readings)
+    def queries_of(self, ways: int = 1) -> int:
+        """Inputs that the target answers for each example; all signals come from the same answers.
+
+        Args:
+            ways: In which each example is asked for its signals.
+        """
+        return ways * bool(self.signals) + sum(reading.queries for reading in self.readings)
 
     def score(self, seen: Observation) -> Scores:
         """(N,) scores, higher = more likely a member; ``seen`` has passed the checks."""

@@ -6,6 +6,7 @@ import dataclasses
 import time
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
+from typing import get_args
 
 from membrane.cli.command import Command
 from membrane.cli.config import Run, read_run
@@ -16,6 +17,7 @@ from membrane.cli.text import wrapped
 from membrane.core.progress import silent
 from membrane.core.store import write_json
 from membrane.core.text import duration
+from membrane.data import Queries
 from membrane.verbs import Audit, audit
 from membrane.verbs.results import versions
 
@@ -26,6 +28,9 @@ def _add(parser: ArgumentParser) -> None:
     parser.add_argument("file", help="the run file")
     parser.add_argument("--out", required=True, help="run folder; a stopped audit goes on where it was")
     parser.add_argument("--references", type=int, help="models for each defense, instead of the file's number")
+    parser.add_argument(
+        "--queries", choices=get_args(Queries), help="ways to ask for each image, instead of the file's"
+    )
     parser.add_argument("--seed", type=int, help="instead of the file's")
     parser.add_argument(
         "--only-finished", action="store_true", help="train nothing: report the models that a stopped audit finished"
@@ -35,7 +40,7 @@ def _add(parser: ArgumentParser) -> None:
 
 def _run(args: Namespace) -> int:
     start = time.monotonic()
-    run = _with(read_run(args.file), args.references, args.seed)
+    run = _with(read_run(args.file), args.references, args.queries, args.seed)
     with Bar(args.quiet) as bar:
         flight = examine(run, bar)
     out = Path(args.out)
@@ -64,8 +69,9 @@ def show(out: Path, seconds: float) -> None:
     print(f"\nReport: {page} (figures beside it, numbers in {out / 'results.json'}); {duration(seconds)}.")
 
 
-def _with(run: Run, references: int | None, seed: int | None) -> Run:
-    sizes = run.sizes if references is None else dataclasses.replace(run.sizes, references=references)
+def _with(run: Run, references: int | None, queries: Queries | None, seed: int | None) -> Run:
+    given = {"references": references, "queries": queries}
+    sizes = dataclasses.replace(run.sizes, **{name: value for name, value in given.items() if value is not None})
     return dataclasses.replace(run, sizes=sizes, seed=run.seed if seed is None else seed)
 
 

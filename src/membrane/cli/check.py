@@ -16,6 +16,7 @@ from membrane.core.text import duration, size
 from membrane.data import Task
 from membrane.training import Recipe
 from membrane.verbs.estimate import Estimate, estimate_task, trainings
+from membrane.verbs.observe import readings_of
 
 _WIDTH = 9
 
@@ -41,7 +42,7 @@ def _lines(flight: Preflight) -> Iterator[str]:
     for name, trials in non_member_trials(task).items():
         yield _line("rates", _rates(name, trials, len(task.membership)))
     yield _line("models", _models(run, task))
-    about = estimate_task(run.trains, task, seed=run.seed)
+    about = estimate_task(run.trains, task, seed=run.seed, readings=readings_of(flight.attacks))
     unknown = " and what your function writes" if run.recipe is None else ""
     yield _line(
         "disk",

@@ -12,7 +12,7 @@ from membrane.attacks import Attack
 from membrane.cli.parts import RECIPE_FIELDS, attacks_of, data_of, defenses_of, oddities, table_of, training_of
 from membrane.core.errors import SettingError, collected, raise_all
 from membrane.core.settings import build, did_you_mean, to_plain
-from membrane.data import Source
+from membrane.data import Queries, Source
 from membrane.training import Defense, Recipe
 from membrane.training.fleet import TrainFunction
 
@@ -33,6 +33,7 @@ class Sizes:
         canary_kind: What the canaries are: "mislabelled", "near_duplicate" or "out_of_distribution".
         allow_duplicates: Note inputs that occur more than once instead of refusing them.
         near_duplicates: Correlation from which images count as copies; identical inputs alone if not given.
+        queries: Ways in which models are asked for each image: "identity", "mirror" or "shifts".
     """
 
     references: int = 16
@@ -42,6 +43,7 @@ class Sizes:
     canary_kind: str = "mislabelled"
     allow_duplicates: bool = False
     near_duplicates: float | None = None
+    queries: Queries = "identity"
 
 
 @dataclass(frozen=True)

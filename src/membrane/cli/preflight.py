@@ -20,7 +20,7 @@ from membrane.training import Defense, Recipe
 from membrane.training.check import training_mistakes
 from membrane.training.fleet import TrainFunction
 from membrane.verbs.estimate import MOST_PARAMETERS, n_parameters
-from membrane.verbs.observe import choose_attacks
+from membrane.verbs.observe import choose_attacks, refuse_unreadable
 
 _MOST_MODELS = 10_000
 
@@ -63,6 +63,7 @@ def examine(run: Run, progress: Progress = silent) -> Preflight:
         with collected(found):
             n_each = references_each(n_models)
             attacks = choose_attacks(run.attacks, n_each, n_each, len(task.test))
+            refuse_unreadable(attacks, task.pool, task.test)
         found += pipeline_mistakes(run.trains, task)
     raise_all(found)
     assert task is not None  # or there would be a mistake
@@ -74,6 +75,7 @@ def draw(run: Run, n_models: int, canaries: int, progress: Progress = silent) ->
 
     Raises:
         DataError: If the data are too few or do not fit.
+        SettingError: If images must be asked for in ways that inputs do not have.
     """
     run.data.prepare(progress)
     splits, sizes = run.data.load(), run.sizes
@@ -88,7 +90,7 @@ def draw(run: Run, n_models: int, canaries: int, progress: Progress = silent) ->
         canary_kind=sizes.canary_kind,
         allow_duplicates=sizes.allow_duplicates,
         near_duplicates=sizes.near_duplicates,
-    )
+    ).asked(sizes.queries)
 
 
 def pipeline_mistakes(trains: Mapping[str, Recipe | TrainFunction], task: Task) -> list[str]:

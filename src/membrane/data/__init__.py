@@ -22,6 +22,7 @@ from membrane.data.long_tail import LongTail
 from membrane.data.membership import complementary_pairs, without_pair
 from membrane.data.on_disk import OnDisk
 from membrane.data.parquet import Parquet
+from membrane.data.queries import Queries
 from membrane.data.source import Source, Splits
 from membrane.data.table import Table
 from membrane.data.task import Task, make_task
@@ -64,6 +65,7 @@ __all__ = [
     "OnDisk",
     "Parquet",
     "Purchase100",
+    "Queries",
     "Source",
     "Splits",
     "Table",

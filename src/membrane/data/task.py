@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
-from membrane.core.errors import DataError, raise_all
+from membrane.core.errors import DataError, SettingError, raise_all
 from membrane.core.generators import torch_generator
 from membrane.core.values import Bools, Ints
 from membrane.data.canaries import CANARIES, Canary
 from membrane.data.duplicates import find_duplicates, refuse_duplicates
 from membrane.data.examples import Examples
 from membrane.data.membership import complementary_pairs, refuse_odd
+from membrane.data.queries import Queries, query_mistakes
 from membrane.data.source import Splits
 
 
@@ -30,6 +31,7 @@ class Task:
         test: Examples that no model trains on and no defense sees: accuracy is measured here, and it is the
             population of the attacks that need one.
         notes: What a report should say about them.
+        queries: In which ways models are asked for each example, see ``membrane.data.queries``.
     """
 
     pool: Examples
@@ -38,6 +40,7 @@ class Task:
     holdout: Examples | None
     test: Examples
     notes: tuple[str, ...] = ()
+    queries: Queries = "identity"
 
     @property
     def n_holdout(self) -> int:
@@ -47,6 +50,15 @@ class Task:
     def members(self, row: int) -> Examples:
         """Training set of one model, in pool order."""
         return self.pool[torch.from_numpy(np.flatnonzero(self.membership[row]))]
+
+    def asked(self, queries: Queries) -> Task:
+        """The same task with other queries.
+
+        Raises:
+            SettingError: If ``queries`` is unknown, or these examples cannot be asked for in this way.
+        """
+        raise_all(query_mistakes(queries, self.pool), SettingError)
+        return replace(self, queries=queries)
 
     def checksum(self) -> str:
         """Changes whenever anything that a model is trained or measured on changes."""

@@ -19,6 +19,7 @@ from membrane.core.values import SIGNAL_KINDS, Signals
 from membrane.data.examples import Examples
 from membrane.data.inputs import pieces
 from membrane.data.loader import as_inputs
+from membrane.data.queries import AS_IT_IS, Queries, Way, ways
 
 _LOGITS = 1 << 22  # that signals are read from at a time; each takes some 100 bytes while they are
 
@@ -54,13 +55,14 @@ def forward(model: nn.Module, x: Tensor) -> object:
         raise ModelError(f"the model cannot take inputs of shape {tuple(x.shape)}: {problem}") from problem
 
 
-def logits_of(model: nn.Module, examples: Examples, batch_size: int = 125) -> Tensor:
+def logits_of(model: nn.Module, examples: Examples, batch_size: int = 125, way: Way = AS_IT_IS) -> Tensor:
     """Logits (N, C) float32 on the CPU, in evaluation mode.
 
     Args:
         model: Takes (B, ...) inputs, pixels in [0, 1] or features.
         examples: N of them.
         batch_size: Memory against speed; the logits do not depend on it.
+        way: In which the examples are asked for.
 
     Raises:
         ModelError: If the output is not (B, C) or not finite.
@@ -70,7 +72,7 @@ def logits_of(model: nn.Module, examples: Examples, batch_size: int = 125) -> Te
     logits, start = torch.empty(len(examples), len(examples.classes)), 0
     with evaluating(model):
         for x in pieces(examples.x, batch_size):
-            logits[start : start + len(x)] = _checked(forward(model, as_inputs(x.to(device))), len(x), examples)
+            logits[start : start + len(x)] = _checked(forward(model, as_inputs(way(x.to(device)))), len(x), examples)
             start += len(x)
     return logits
 
@@ -104,7 +106,6 @@ def signals_from_logits(logits: Tensor, y: Tensor) -> Signals:
     z = logits.double()
     y = y[:, None]
     z_y, rescaled, others = _against_rest(z, y)
-    # Only the likeliest class can have a probability near 1, where log p and log(1 - p) would cancel.
     top = z.argmax(1, keepdim=True)
     _, lead, _ = _against_rest(z, top)
     log_p = torch.log_softmax(z, 1).scatter(1, top, logsigmoid(lead))
@@ -138,5 +139,10 @@ def signals_of(model: nn.Module, examples: Examples, batch_size: int = 125) -> S
     # Logits of many examples in many classes take more memory than the examples; whole batches, so that none changes.
     n = max(_LOGITS // len(examples.classes) // batch_size, 1) * batch_size
     parts = [examples[start : start + n] for start in range(0, len(examples), n)]
-    found = [signals_from_logits(logits_of(model, part, batch_size), part.y) for part in parts]
+    found = [_asked(model, part, batch_size, queries) for part in parts]
     return Signals.of({kind: np.concatenate([one[kind] for one in found]) for kind in SIGNAL_KINDS})
+
+
+def _asked(model: nn.Module, examples: Examples, batch_size: int, queries: Queries) -> Signals:
+    by_way = [signals_from_logits(logits_of(model, examples, batch_size, way), examples.y) for way in ways(queries)]
+    return Signals.of({kind: np.concatenate([one[kind] for one in by_way], axis=1) for kind in SIGNAL_KINDS})

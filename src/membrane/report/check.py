@@ -59,7 +59,7 @@ _RESULTS = {
     "partial?": {"text": "text"},
     "baseline?": "text",
     "entries": [_ENTRY],
-    "attacks?": [{"name": "text", "what?": "text", "source?": "text", "threat_model?": "text"}],
+    "attacks?": [{"name": "text", "what?": "text", "source?": "text", "threat_model?": "text", "queries?": "int"}],
     "comparisons?": [{"ours": "text", "theirs": "text", "difference": _SPREAD, "accuracy?": "number", "text?": "text"}],
     "limits?": ["text"],
 }

@@ -90,11 +90,13 @@ def attacks(results: Results) -> Table | None:
             head(one["name"]),
             word(one.get("what") or ""),
             word(one.get("threat_model") or ""),
+            Cell(str(one.get("queries", ""))),
             word(one.get("source") or ""),
         ]
         for one in results.get("attacks") or ()
     ]
-    return Table("Attacks that were run", ["Attack", "What it does", "Reads", "Source"], rows) if rows else None
+    columns = ["Attack", "What it does", "Reads", "Queries per example", "Source"]
+    return Table("Attacks that were run", columns, rows) if rows else None
 
 
 def entries(results: Results) -> Table:

@@ -221,8 +221,8 @@ def _release(
         found = reading(model, task.pool, task.test, torch_generator(seed, "reading", reading.key, row))
         parts = {part: torch.from_numpy(values) for part, values in zip(("pool", "test"), found, strict=True)}
         store.save("reading", _reading_key(key, reading), parts, {"row": row, "reading": to_plain(reading)})
-    tensors = {f"pool/{kind}": array for kind, array in measured(model, task.pool).arrays().items()}
-    tensors |= {f"test/{kind}": array for kind, array in measured(model, task.test).arrays().items()}
+    tensors = {f"pool/{kind}": array for kind, array in measured(model, task.pool, task.queries).arrays().items()}
+    tensors |= {f"test/{kind}": array for kind, array in measured(model, task.test, task.queries).arrays().items()}
     store.save("release", key, tensors, {"row": row, **facts})
 
 
@@ -330,6 +330,7 @@ def release_key(
 ) -> str:
     """Key of a released model's signals; ``function`` is the identity of a user's function, if known already."""
     measured = {"task": task.checksum(), "release_version": RELEASE_VERSION}
+    measured |= {} if task.queries == "identity" else {"queries": task.queries}
     if isinstance(train, Recipe):
         released = {"training": training_key(train, task, seed, row), "defense": to_plain(train.defense)}
         return fingerprint(measured | released)

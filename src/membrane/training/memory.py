@@ -17,6 +17,7 @@ from membrane.core.text import megabytes
 from membrane.core.values import Signals
 from membrane.data.examples import Examples
 from membrane.data.loader import as_inputs
+from membrane.data.queries import Queries
 from membrane.models import check_steady, signals_of
 from membrane.regions.trail import kept_epochs
 from membrane.training.recipe import Recipe
@@ -107,8 +108,8 @@ def _training_advice(recipe: Recipe, members: Examples, device: torch.device) ->
     return f"{asked}No batch_size fits: take a smaller network{trail}, or end other processes."
 
 
-def measured(model: nn.Module, examples: Examples, batch_size: int = 125) -> Signals:
-    """Signals (N, 1) of a model, in smaller batches where memory runs out.
+def measured(model: nn.Module, examples: Examples, queries: Queries = "identity", batch_size: int = 125) -> Signals:
+    """Signals (N, Q) of a model, in smaller batches where memory runs out.
 
     Numbers may differ in their last bits between batch sizes, as they do between machines.
 
@@ -118,7 +119,7 @@ def measured(model: nn.Module, examples: Examples, batch_size: int = 125) -> Sig
     """
     while True:
         try:
-            return signals_of(model, examples, batch_size)
+            return signals_of(model, examples, batch_size, queries)
         except (RuntimeError, MemoryError, ModelError) as problem:
             if not ran_out(problem):
                 raise

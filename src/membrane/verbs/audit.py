@@ -20,7 +20,7 @@ from membrane.attacks import Attack
 from membrane.core.errors import DataError, MembraneError, SettingError, raise_all
 from membrane.core.progress import Progress, silent
 from membrane.core.store import Store
-from membrane.data import Canary, Source, Splits, Task, make_task
+from membrane.data import Canary, Queries, Source, Splits, Task, make_task
 from membrane.data.examples import Examples
 from membrane.data.membership import references_each
 from membrane.training import train_fleet
@@ -45,6 +45,7 @@ def audit(
     canary_kind: str | Canary = "mislabelled",
     allow_duplicates: bool = False,
     near_duplicates: float | None = None,
+    queries: Queries = "identity",
     attacks: Sequence[str | Attack] | None = None,
     out: str | os.PathLike[str] | None = None,
     seed: int = 0,
@@ -59,7 +60,7 @@ def audit(
             (holdout is None if nothing is set aside);
             or several of them by label, of which the first is the baseline.
         data: Where pool, holdout and test are drawn from; or a task that was drawn already, which settles references
-            and all from canaries to near_duplicates.
+            and all from canaries to near_duplicates, and queries if they are not given.
         references: Models to train, even, 4 or more; each example is in half of them. More is more exact: 32 for
             intervals over models (they are drawn in pairs), 66 for a variance of LiRA's for each example.
         canaries: Examples planted in the pool to be easy to betray, to see the worst case.
@@ -70,6 +71,8 @@ def audit(
         allow_duplicates: Note inputs that occur more than once instead of refusing them.
         near_duplicates: Correlation from which images count as copies, 0.95 say; None for identical inputs alone.
         attacks: Names or objects; by default every attack that this number of models can feed.
+        queries: Ways in which models are asked for each image: "identity", "mirror" (as it is and mirrored) or
+            "shifts" (both, in 3 x 3 shifts by a pixel: 18). More show more, and take as many times as long to ask.
         out: Run folder. Finished models lie there: a killed audit goes on where it was. Temporary if not given.
         seed: Decides splits, canaries, training and bootstrap.
         title: Heading of the report.
@@ -89,7 +92,7 @@ def audit(
         OutOfMemoryError: If memory runs out, naming the setting that would fit.
     """
     drawn = {"canary_kind": canary_kind, "allow_duplicates": allow_duplicates, "near_duplicates": near_duplicates}
-    trains, task = _checked(train, _task(data, references, canaries, holdout, pool, seed, drawn))
+    trains, task = _checked(train, _task(data, references, canaries, holdout, pool, queries, seed, drawn))
     n_each = references_each(len(task.membership))
     chosen = choose_attacks(attacks, n_each, n_each, len(task.test))
     refuse_unreadable(chosen, task.pool, task.test)
@@ -115,6 +118,8 @@ def estimate(
     out: str | os.PathLike[str] | None = None,
     seed: int = 0,
 ) -> Estimate:
+    queries: Queries = "identity",
+    attacks: Sequence[str | Attack] | None = None,
     """What ``audit`` with the same arguments would take: models, seconds, memory and disk.
 
     A few batches of each training are run for it; a user's own function is not tried.
@@ -132,14 +137,18 @@ def estimate(
         out: Run folder; models that are finished there are not counted.
         seed: As in ``audit``.
 
+        queries: As in ``audit``.
+        attacks: As in ``audit``.
     Raises:
         DataError: If the data do not fit.
         SettingError: If a setting does not fit.
         OutOfMemoryError: If a batch does not fit into memory, naming one that does.
     """
     drawn = {"canary_kind": canary_kind, "allow_duplicates": allow_duplicates, "near_duplicates": near_duplicates}
-    trains, task = _checked(train, _task(data, references, canaries, holdout, pool, seed, drawn))
-    return estimate_task(trains, task, None if out is None else Path(out), seed)
+    trains, task = _checked(train, _task(data, references, canaries, holdout, pool, queries, seed, drawn))
+    n_each = references_each(len(task.membership))
+    chosen = choose_attacks(attacks, n_each, n_each, len(task.test))
+    return estimate_task(trains, task, None if out is None else Path(out), seed, readings_of(chosen))
 
 
 def _checked(train: Train | Mapping[str, Train], task: Task) -> tuple[dict[str, Train], Task]:
@@ -160,10 +169,11 @@ def _task(
     seed: int,
     how: Mapping[str, Any],
 ) -> Task:
+    queries: Queries,
     if isinstance(data, Task):
         if len(data.membership) % 2 or (data.membership[::2] == data.membership[1::2]).any():
             raise DataError("models 2k and 2k+1 of this task do not train on complementary halves; use make_task.")
-        return data
+        return data if queries == "identity" else data.asked(queries)
     if references < 4 or references % 2:
         raise SettingError(f"references is {references}; an audit trains an even number of models, 4 or more.")
     if isinstance(data, Source):
@@ -173,7 +183,8 @@ def _task(
         order = np.random.default_rng(seed).permutation(len(data))
         data = Splits(data[order[n_test:]], data[order[:n_test]])
     wanted = len(data.train) - holdout if pool is None else pool
-    return make_task(data, n_models=references, pool=wanted, holdout=holdout, canaries=canaries, seed=seed, **how)
+    drawn = make_task(data, n_models=references, pool=wanted, holdout=holdout, canaries=canaries, seed=seed, **how)
+    return drawn.asked(queries)
 
 
 def _audit(
@@ -193,7 +204,7 @@ def _audit(
     if only_finished:
         return so_far(*rest, progress)
     if progress is not silent:  # trying a few batches takes a moment, which nobody would see the use of
-        progress(str(estimate_task(trains, task, out, seed)), 0.0, 1.0)
+        progress(str(estimate_task(trains, task, out, seed, readings_of(attacks))), 0.0, 1.0)
     parts: dict[str, Judged] = {}
     try:
         for i, (label, train) in enumerate(trains.items()):

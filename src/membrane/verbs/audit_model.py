@@ -15,7 +15,7 @@ from membrane.core.errors import DataError, ModelError, raise_all
 from membrane.core.generators import torch_generator
 from membrane.core.progress import Progress, silent
 from membrane.core.values import Bools, Observation, Signals
-from membrane.data import Task, refuse_overlap
+from membrane.data import Queries, Task, refuse_overlap
 from membrane.data.examples import Examples, joined
 from membrane.metrics import auc
 from membrane.models import Answers
@@ -27,6 +27,7 @@ from membrane.verbs.measure import measure
 from membrane.verbs.observe import choose_attacks, readings_of, refuse_unreadable
 from membrane.verbs.outcome import Audit
 from membrane.verbs.results import plan_facts, results_of
+from membrane.verbs.tier import tier_of
 
 _COUNTS_TELL = 0.02  # AUC away from 0.5 from which the references' membership itself is worth a warning
 _ROUNDED = 0.01  # share of members from which answers that are all alike are worth a warning
@@ -40,6 +41,7 @@ def audit_model(
     references: Sequence[nn.Module] = (),
     in_reference: npt.ArrayLike | None = None,
     population: ExamplesLike | None = None,
+    queries: Queries = "identity",
     attacks: Sequence[str | Attack] | None = None,
     seed: int = 0,
     title: str = "Audit of one model",
@@ -59,6 +61,7 @@ def audit_model(
         in_reference: (R', N) bool, True where a reference was trained on an example; N counts the members, then the
             non-members. Left out: none of the references saw any of them.
         population: Further examples of the same kind that neither target nor references were trained on.
+        queries: Ways in which models are asked for each image: "identity", "mirror" or "shifts", as in ``audit``.
         attacks: Names or objects; by default every attack that these references can feed.
         seed: Of the bootstrap.
         title: Heading of the report.
@@ -69,7 +72,7 @@ def audit_model(
         ModelError: If a model's answers do not fit, are not logits, or change by themselves.
         OutOfMemoryError: If a model's answer to one input does not fit.
         NotEnoughDataError: If a named attack cannot run on this.
-        SettingError: If an attack is unknown or named twice.
+        SettingError: If an attack is unknown or named twice, or queries do not fit the inputs.
     """
     for one in (model, *references):
         _refuse_bare_functions(one)
@@ -82,6 +85,7 @@ def audit_model(
     refuse_overlap(parts)
     pool = joined(members, non_members)
     is_member = np.arange(len(pool)) < len(members)
+    task = Task(pool, is_member[None], np.zeros(0, np.int64), None, non_members).asked(queries)
     seen_by = _in_reference(in_reference, len(references), len(pool))
     counts = seen_by.sum(0)
     n_in, n_out = int(counts.min(initial=len(seen_by))), int((len(seen_by) - counts).min(initial=len(seen_by)))
@@ -93,7 +97,7 @@ def audit_model(
         steady(one, pool)
     answers = []
     for row, one in enumerate((model, *references)):
-        answers.append(_asked(one, row, pool, public, readings_of(chosen), seed))
+        answers.append(_asked(one, row, pool, public, queries, readings_of(chosen), seed))
         progress("models", row + 1, len(references) + 1)
     (target, strangers), *others = answers
     seen = Observation(
@@ -105,14 +109,14 @@ def audit_model(
         _stack([of_public for _, of_public in others], strangers),
     )
     scores = {attack.name: attack(seen)[None] for attack in chosen}
-    task = Task(pool, is_member[None], np.zeros(0, np.int64), None, non_members)
     bank = Bank(seen.target.map(lambda v: v[None]), seen.target.map(lambda v: v[None][:, len(members) :]), ({},))
     found = measure(bank, scores, task, seed)
     label = type(model).__name__
     entry = {"label": label, "defense": {"name": "unknown"}} | found.plain(task) | plan_facts([])
     settings = {"seed": seed, "model": label, "references": len(references), "population": n_public}
     limits = _limits(seen, is_member, reveals)
-    return Audit(results_of(title, settings, task, chosen, [entry], None, limits), {}, {label: found})
+    tier = tier_of(chosen, len(references), max(n_in, n_out))
+    return Audit(results_of(title, settings, task, chosen, [entry], None, limits, tier=tier), {}, {label: found})
 
 
 def _reveals(model: nn.Module) -> Reveals:
@@ -122,10 +126,16 @@ def _reveals(model: nn.Module) -> Reveals:
 
 
 def _asked(
-    model: nn.Module, row: int, pool: Examples, public: Examples | None, readings: Sequence[Reading], seed: int
+    model: nn.Module,
+    row: int,
+    pool: Examples,
+    public: Examples | None,
+    queries: Queries,
+    readings: Sequence[Reading],
+    seed: int,
 ) -> tuple[Signals, Signals]:
     """Signals and readings of one model on the pool and on the population; of the latter none without one."""
-    asked = measured(model, pool if public is None else joined(pool, public))
+    asked = measured(model, pool if public is None else joined(pool, public), queries)
     taken = {one.key: one(model, pool, public, torch_generator(seed, "reading", one.key, row)) for one in readings}
     n = len(pool)
     of_pool, of_public = asked.map(lambda values: values[:n]), asked.map(lambda values: values[n:])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,9 @@ from membrane.core.text import duration, megabytes
 from membrane.core.values import SIGNAL_KINDS
 from membrane.data import Task
 from membrane.data.loader import batches_of
+from membrane.data.queries import ways
 from membrane.pptp import PPTP
+from membrane.readings import Reading
 from membrane.regions.trail import kept_epochs
 from membrane.training import Defense, Recipe, fit
 from membrane.training.fleet import finished_rows, training_key
@@ -38,7 +40,7 @@ class Estimate:
     Args:
         n_models: Models for each pipeline.
         n_trainings: Models to train, or calls of the user's functions, that are not finished yet.
-        seconds: Of training and choosing; loading, scoring and the bootstrap come on top. None if it is not known.
+        seconds: Of training, choosing and asking; loading, scoring and the bootstrap come on top. None if not known.
         unknown: Why ``seconds`` is None; empty if it is not.
         memory: Bytes beside PyTorch and the data themselves; None for functions, which are not tried.
         free_memory: Bytes of memory that can be had; None if the system does not tell.
@@ -78,7 +80,13 @@ class Estimate:
         return " ".join([text, *(f"TOO LITTLE: {one}" for one in self.tight)])
 
 
-def estimate_task(trains: Mapping[str, Train], task: Task, out: Path | None = None, seed: int = 0) -> Estimate:
+def estimate_task(
+    trains: Mapping[str, Train],
+    task: Task,
+    out: Path | None = None,
+    seed: int = 0,
+    readings: Sequence[Reading] = (),
+) -> Estimate:
     """What an audit of these pipelines on this task takes.
 
     Seconds come from a few batches that are trained here; a user's function is not tried.
@@ -88,9 +96,10 @@ def estimate_task(trains: Mapping[str, Train], task: Task, out: Path | None = No
         task: Data and membership.
         out: Run folder, whose finished models are not counted.
         seed: Of the audit, which finished models are known by.
+        readings: What is read off every model beyond its signals.
     """
     store = None if out is None else Store(out / "store")
-    left = {label: _unfinished(label, train, task, store, seed) for label, train in trains.items()}
+    left = {label: _unfinished(label, train, task, store, seed, readings) for label, train in trains.items()}
     calls = sum(len(rows) for label, rows in left.items() if not isinstance(trains[label], Recipe))
     seconds, unknown, n_trainings, memory = 0.0, "", calls, 0
     for labels, recipe in trainings(trains).items():
@@ -111,7 +120,8 @@ def estimate_task(trains: Mapping[str, Train], task: Task, out: Path | None = No
             if isinstance(one := trains[label], Recipe)
         )
         seconds += per_batch * n_batches * _epochs(recipe) * len(to_train)
-        seconds += per_batch * _FORWARD_SHARE * searched / recipe.batch_size
+        asked = sum(len(left[label]) for label in labels) * questions(task, readings)
+        seconds += per_batch * _FORWARD_SHARE * (searched + asked) / recipe.batch_size
     if calls:
         unknown = "only your function knows how long it takes"
     free = next(parent for parent in [out or Path(), *(out or Path()).absolute().parents] if parent.exists())
@@ -128,8 +138,10 @@ def estimate_task(trains: Mapping[str, Train], task: Task, out: Path | None = No
     )
 
 
-def _unfinished(label: str, train: Train, task: Task, store: Store | None, seed: int) -> list[int]:
-    finished = set() if store is None else set(finished_rows(train, task, store, seed, label))
+def _unfinished(
+    label: str, train: Train, task: Task, store: Store | None, seed: int, readings: Sequence[Reading]
+) -> list[int]:
+    finished = set() if store is None else set(finished_rows(train, task, store, seed, label, readings=readings))
     return [row for row in range(len(task.membership)) if row not in finished]
 
 
@@ -149,6 +161,12 @@ def trainings(trains: Mapping[str, Train]) -> dict[tuple[str, ...], Recipe]:
     return {labels[key]: recipe for key, recipe in recipes.items()}
 
 
+def questions(task: Task, readings: Sequence[Reading] = ()) -> int:
+    """Inputs that each model answers: pool and test, in all ways, and whatever readings ask."""
+    each = len(ways(task.queries)) + sum(reading.queries for reading in readings)
+    return each * (len(task.pool) + len(task.test))
+
+
 def disk_bytes(trains: Mapping[str, Train], task: Task) -> int:
     """Bytes in the run folder, about: final weights and trail once for each training, signals for each pipeline."""
     weights = 0
@@ -159,7 +177,7 @@ def disk_bytes(trains: Mapping[str, Train], task: Task) -> int:
 
 
 def _signal_bytes(task: Task) -> int:
-    return 4 * len(SIGNAL_KINDS) * (len(task.pool) + len(task.test)) * len(task.membership)
+    return 4 * len(SIGNAL_KINDS) * questions(task) * len(task.membership)
 
 
 def n_parameters(recipe: Recipe, task: Task) -> int | None:

@@ -12,10 +12,12 @@ import torch
 from membrane.attacks import Attack
 from membrane.core.settings import to_plain
 from membrane.core.version import __version__
-from membrane.data import Task
+from membrane.data import Queries, Task
+from membrane.data.queries import ways
 from membrane.training import Bank, Recipe
 from membrane.training.fleet import TrainFunction
 from membrane.verbs.measure import Measurement
+from membrane.verbs.privacy import DELTA, epsilon, facts_of
 
 Train = Recipe | TrainFunction
 FORMAT = "membrane results 1"
@@ -30,6 +32,8 @@ def results_of(
     baseline: str | None,
     limits: Sequence[str],
     comparisons: Sequence[Mapping[str, Any]] = (),
+    against: Sequence[Mapping[str, Any]] = (),
+    tier: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Results, the same for the same inputs: no times and no dates are in them."""
     return {
@@ -41,8 +45,10 @@ def results_of(
         "task": describe_task(task),
         "baseline": baseline,
         "entries": list(entries),
-        "attacks": [describe_attack(attack) for attack in attacks],
+        "attacks": [describe_attack(attack, task.queries) for attack in attacks],
         "comparisons": list(comparisons),
+        "against": list(against),
+        "tier": tier,
         "limits": list(limits),
     }
 
@@ -51,7 +57,11 @@ def entry_of(label: str, train: Train, bank: Bank, measured: Measurement, task: 
     """One defense's part of the results."""
     facts = [dict(one.get("defense", {})) for one in bank.facts]
     entry = {"label": label, "defense": to_plain(train.defense) if isinstance(train, Recipe) else {"name": label}}
-    return entry | measured.plain(task) | plan_facts(facts)
+    bound = None
+    if len(task.canaries):
+        delta = float(facts[0].get("delta", DELTA))
+        bound = epsilon(measured.scores, measured.is_member, task.canaries, delta)
+    return entry | measured.plain(task) | plan_facts(facts) | {"facts": facts_of(facts) or None, "epsilon": bound}
 
 
 def plan_facts(facts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -101,14 +111,21 @@ def describe_task(task: Task) -> dict[str, Any]:
         "canaries": len(task.canaries),
         "holdout": task.n_holdout,
         "test": len(task.test),
+        "queries": task.queries,
         "classes": list(task.pool.classes),
     }
 
 
-def describe_attack(attack: Attack) -> dict[str, str]:
-    """JSON-ready facts about an attack."""
+def describe_attack(attack: Attack, queries: Queries = "identity") -> dict[str, Any]:
+    """JSON-ready facts about an attack, with the inputs that the target answers for each example."""
     what = (type(attack).__doc__ or "").strip().split("\n")[0]
-    return {"name": attack.name, "what": what, "source": attack.source, "threat_model": attack.threat_model}
+    return {
+        "name": attack.name,
+        "what": what,
+        "source": attack.source,
+        "threat_model": attack.threat_model,
+        "queries": attack.queries_of(len(ways(queries))),
+    }
 
 
 def versions() -> dict[str, str]:
