@@ -46,6 +46,7 @@ _ENTRY = {
     "exposed?": [_EXPOSED],
     "plan?": _PLAN,
     "plans_agreement?": {"text": "text"},
+    "choices_known?": "int",
     "risk_map?": _MAP,
     "seconds?": {},
 }

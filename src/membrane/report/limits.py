@@ -58,7 +58,11 @@ def _few_models(results: Results) -> list[str]:
 
 
 def _plans(results: Results) -> list[str]:
-    chose = [entry["label"] for entry in results["entries"] if entry.get("plans_agreement")]
+    chose = [
+        entry["label"]
+        for entry in results["entries"]
+        if entry.get("plans_agreement") and not entry.get("choices_known")
+    ]
     if not chose:
         return []
     return [

@@ -164,6 +164,14 @@ class Defense:
         """Turn the trained model into the one to release; must not change ``trained.model``."""
         return Finished(trained.model)
 
+    def as_chosen(self, facts: Mapping[str, Any]) -> Defense:
+        """What ``finish`` chose for one model, as a defense that does the same to any; itself if nothing is chosen.
+
+        Args:
+            facts: That ``finish`` gave.
+        """
+        return self
+
     def release(self, model: nn.Module) -> nn.Module:
         """Wrap the model in what users see, such as rounded or reordered outputs."""
         return model

@@ -50,6 +50,7 @@ def audit(
     out: str | os.PathLike[str] | None = None,
     seed: int = 0,
     title: str = "Membership audit",
+    informed: bool = True,
     progress: Progress = silent,
     only_finished: bool = False,
 ) -> Audit:
@@ -70,12 +71,14 @@ def audit(
             with its settings.
         allow_duplicates: Note inputs that occur more than once instead of refusing them.
         near_duplicates: Correlation from which images count as copies, 0.95 say; None for identical inputs alone.
-        attacks: Names or objects; by default every attack that this number of models can feed.
         queries: Ways in which models are asked for each image: "identity", "mirror" (as it is and mirrored) or
             "shifts" (both, in 3 x 3 shifts by a pixel: 18). More show more, and take as many times as long to ask.
+        attacks: Names or objects; by default every attack that this number of models can feed.
         out: Run folder. Finished models lie there: a killed audit goes on where it was. Temporary if not given.
         seed: Decides splits, canaries, training and bootstrap.
         title: Heading of the report.
+        informed: Whether the attacker knows what a defense chose for the target (PPTP's plan) and gives it to the
+            reference models. Otherwise each reference keeps its own choice, which makes a weaker attacker.
         progress: Told what the audit will take, then how far training is.
         only_finished: Train nothing and report what is finished in ``out``, after a kill for example; marked as
             partial in results and report.
@@ -98,8 +101,8 @@ def audit(
     refuse_unreadable(chosen, task.pool, task.test)
     if out is None:
         with tempfile.TemporaryDirectory(prefix="membrane-") as folder:
-            return _audit(trains, task, chosen, Path(folder), seed, title, progress, only_finished)
-    done = _audit(trains, task, chosen, Path(out), seed, title, progress, only_finished)
+            return _audit(trains, task, chosen, Path(folder), seed, title, informed, progress, only_finished)
+    done = _audit(trains, task, chosen, Path(out), seed, title, informed, progress, only_finished)
     keep(done, Path(out))
     return done
 
@@ -115,11 +118,11 @@ def estimate(
     canary_kind: str | Canary = "mislabelled",
     allow_duplicates: bool = False,
     near_duplicates: float | None = None,
+    queries: Queries = "identity",
+    attacks: Sequence[str | Attack] | None = None,
     out: str | os.PathLike[str] | None = None,
     seed: int = 0,
 ) -> Estimate:
-    queries: Queries = "identity",
-    attacks: Sequence[str | Attack] | None = None,
     """What ``audit`` with the same arguments would take: models, seconds, memory and disk.
 
     A few batches of each training are run for it; a user's own function is not tried.
@@ -134,11 +137,11 @@ def estimate(
         canary_kind: As in ``audit``.
         allow_duplicates: As in ``audit``.
         near_duplicates: As in ``audit``.
+        queries: As in ``audit``.
+        attacks: As in ``audit``.
         out: Run folder; models that are finished there are not counted.
         seed: As in ``audit``.
 
-        queries: As in ``audit``.
-        attacks: As in ``audit``.
     Raises:
         DataError: If the data do not fit.
         SettingError: If a setting does not fit.
@@ -166,10 +169,10 @@ def _task(
     canaries: int,
     holdout: int,
     pool: int | None,
+    queries: Queries,
     seed: int,
     how: Mapping[str, Any],
 ) -> Task:
-    queries: Queries,
     if isinstance(data, Task):
         if len(data.membership) % 2 or (data.membership[::2] == data.membership[1::2]).any():
             raise DataError("models 2k and 2k+1 of this task do not train on complementary halves; use make_task.")
@@ -194,13 +197,14 @@ def _audit(
     out: Path,
     seed: int,
     title: str,
+    informed: bool,
     progress: Progress,
     only_finished: bool,
 ) -> Audit:
     store = Store(out / "store")
     # Once: a counter in a function, moved by an earlier pipeline, must not change its key.
     functions = {label: identity_of(train) for label, train in trains.items()}
-    rest = (trains, functions, task, attacks, store, seed, title)
+    rest = (trains, functions, task, attacks, store, seed, title, informed)
     if only_finished:
         return so_far(*rest, progress)
     if progress is not silent:  # trying a few batches takes a moment, which nobody would see the use of
@@ -210,7 +214,7 @@ def _audit(
         for i, (label, train) in enumerate(trains.items()):
             start, named = time.perf_counter(), _named(progress, label, i, len(trains))
             bank = train_fleet(train, task, store, seed, named, None, label, functions[label], readings_of(attacks))
-            parts[label] = judge(label, train, bank, task, attacks, seed, start)
+            parts[label] = judge(label, train, bank, task, attacks, store, seed, None, informed, named, start)
     except KeyboardInterrupt:
         raise _stopped(out, *rest) from None
     except MembraneError as problem:

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from membrane.attacks import Attack
+from membrane.core.progress import Progress, silent
+from membrane.core.store import Store
 from membrane.data import Task
-from membrane.training import Bank
+from membrane.data.membership import references_each
+from membrane.training import Bank, Recipe
+from membrane.verbs.informed import choices_of, informed_scores
+from membrane.verbs.compare import against_baseline
 from membrane.verbs.measure import Measurement, measure
 from membrane.verbs.observe import score_bank
 from membrane.verbs.outcome import Audit
 from membrane.verbs.results import Train, entry_of, finishing_seconds, results_of, settings_of
+from membrane.verbs.tier import tier_of
 
 MODELS_LIMIT = (
     "Models were trained by us on random halves of one pool; a target trained on all of it may leak differently."
@@ -36,23 +42,42 @@ class Judged:
 
 
 def judge(
-    label: str, train: Train, bank: Bank, task: Task, attacks: Sequence[Attack], seed: int, start: float | None = None
+    label: str,
+    train: Train,
+    bank: Bank,
+    task: Task,
+    attacks: Sequence[Attack],
+    store: Store,
+    seed: int,
+    rows: Sequence[int] | None = None,
+    informed: bool = True,
+    progress: Progress = silent,
+    start: float | None = None,
 ) -> Judged:
     """Attack every model of a bank and measure what comes out.
 
     Args:
         label: Of the pipeline.
         train: The pipeline.
-        bank: Signals of the task's models.
-        task: Membership of the same models.
+        bank: Signals of the models.
+        task: Data, and the membership of all models.
         attacks: To run.
-        seed: Of the bootstrap.
+        store: Where trainings lie.
+        seed: Of the fleet and of the bootstrap.
+        rows: The models that the bank holds; all of the task's if not given.
+        informed: Whether references take what was chosen for the target.
+        progress: Told of choices that are given to references.
         start: When work on this pipeline began, in ``time.perf_counter`` seconds; now if not given.
     """
     start = time.perf_counter() if start is None else start
-    scores = score_bank(bank, task.membership, task.pool.y.numpy(), list(attacks))
-    measured = measure(bank, scores, task, seed)
-    entry = entry_of(label, train, bank, measured, task)
+    some = task if rows is None else replace(task, membership=task.membership[rows])
+    choices = choices_of(train, bank) if informed else []
+    if choices and isinstance(train, Recipe):
+        scores = informed_scores(train, choices, task, attacks, store, seed, rows, progress)
+    else:
+        scores = score_bank(bank, some.membership, task.pool.y.numpy(), list(attacks))
+    measured = measure(bank, scores, some, seed)
+    entry = entry_of(label, train, bank, measured, some) | ({"choices_known": len(set(choices))} if choices else {})
     costs = {
         "train": sum(float(facts.get("train_seconds", 0)) for facts in bank.facts),
         "finish": sum(finishing_seconds(facts) for facts in bank.facts),
@@ -73,6 +98,17 @@ def audit_of(
     settings = {"seed": seed, "train": {label: settings_of(train) for label, train in trains.items()}}
     baseline = next(iter(parts)) if len(parts) > 1 else None
     entries = [part.entry for part in parts.values()]
-    results = results_of(title, settings, task, attacks, entries, baseline, [MODELS_LIMIT, *task.notes])
-    costs = {label: part.costs for label, part in parts.items()}
-    return Audit(results, costs, {label: part.measurement for label, part in parts.items()})
+    measured = {label: part.measurement for label, part in parts.items()}
+    n_each = references_each(len(task.membership))
+    results = results_of(
+        title,
+        settings,
+        task,
+        attacks,
+        entries,
+        baseline,
+        [MODELS_LIMIT, *task.notes],
+        against=against_baseline(measured, baseline),
+        tier=tier_of(attacks, 2 * n_each, n_each),
+    )
+    return Audit(results, {label: part.costs for label, part in parts.items()}, measured)

@@ -42,6 +42,7 @@ def so_far(
     store: Store,
     seed: int,
     title: str,
+    informed: bool,
     progress: Progress = silent,
 ) -> Audit:
     """Audit of what is finished; nothing is trained.
@@ -58,6 +59,7 @@ def so_far(
         store: Where finished models lie.
         seed: Of the audit.
         title: Of the report.
+        informed: As in ``audit``.
         progress: Told of models that are read.
 
     Raises:
@@ -84,7 +86,7 @@ def so_far(
     parts: dict[str, Judged] = {}
     for label in chosen:
         bank = train_fleet(trains[label], task, store, seed, progress, used, label, functions[label], readings)
-        parts[label] = judge(label, trains[label], bank, some, fed, seed)
+        parts[label] = judge(label, trains[label], bank, task, fed, store, seed, used, informed)
     done = audit_of(parts, trains, some, fed, seed, title)
     if len(whole) == len(trains):
         return done
