@@ -77,8 +77,12 @@ class DMP(Defense):
     def prepared(self, start: Start) -> Defense:
         holdout = holdout_of(self, start)
         recipe = replace(start.recipe, defense=Defense(), keep=2)
-        teacher = fit(recipe, start.members, None, derive_seed(start.seed, "teacher"), start.device).model
-        logits = logits_of(teacher, holdout)
+
+        def answers(_: int) -> Tensor:
+            teacher = fit(recipe, start.members, None, derive_seed(start.seed, "teacher"), start.device).model
+            return logits_of(teacher, holdout)
+
+        (logits,) = start.parts.each(["answers of the teacher"], answers)
         surest = entropy(logits).argsort(stable=True)[: int(self.share * len(holdout))]
         return _Student(self.temperature, holdout[surest], logits[surest])
 

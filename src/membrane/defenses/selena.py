@@ -72,4 +72,4 @@ class SELENA(Defense):
     def soft_labels(self, start: Start) -> Tensor:
         """(N, C) mean probabilities of the sub-models that did not see each member."""
         seeds = [derive_seed(start.seed, "split", k) for k in range(self.models)]
-        return out_of_sample(start.recipe, start.members, self.unseen(start), seeds, start.device)
+        return out_of_sample(start.recipe, start.members, self.unseen(start), seeds, start.device, parts=start.parts)

@@ -14,6 +14,7 @@ from membrane.models import logits_of
 from membrane.regions.edit import State
 from membrane.training.defense import Defense
 from membrane.training.loop import fit
+from membrane.training.parts import Parts
 from membrane.training.recipe import Recipe
 
 
@@ -34,6 +35,7 @@ def out_of_sample(
     seeds: Sequence[int],
     device: torch.device | None = None,
     begin: State | None = None,
+    parts: Parts | None = None,
 ) -> Tensor:
     """(N, C) mean probabilities of the models that did not see each example; zeros where all did.
 
@@ -44,12 +46,19 @@ def out_of_sample(
         seeds: Of the K trainings.
         device: Where to train; the CPU if not given.
         begin: Weights that all begin from, instead of fresh ones.
+        parts: Where what each model says goes, so that it is not trained twice.
     """
     recipe = replace(recipe, defense=Defense(), keep=2)
     table = torch.zeros(len(members), len(members.classes))
-    for column, seed in zip(unseen.T, seeds, strict=True):
-        if column.any():
-            seen, rest = (torch.nonzero(part)[:, 0] for part in (~column, column))
-            model = fit(recipe, members[seen], None, seed, device, begin=begin).model
-            table[rest] += torch.softmax(logits_of(model, members[rest]), 1) / unseen[rest].sum(1, keepdim=True)
+    asked = [k for k in range(len(seeds)) if unseen[:, k].any()]
+
+    def answers(i: int) -> Tensor:
+        seen, rest = (torch.nonzero(part)[:, 0] for part in (~unseen[:, asked[i]], unseen[:, asked[i]]))
+        model = fit(recipe, members[seen], None, seeds[asked[i]], device, begin=begin).model
+        return torch.softmax(logits_of(model, members[rest]), 1)
+
+    found = (parts or Parts()).each([f"answers of sub-model {k}" for k in asked], answers)
+    for k, answered in zip(asked, found, strict=True):
+        rest = torch.nonzero(unseen[:, k])[:, 0]
+        table[rest] += answered / unseen[rest].sum(1, keepdim=True)
     return table

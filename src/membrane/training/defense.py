@@ -18,6 +18,7 @@ from membrane.data.loader import Augment, Batch, Loader
 from membrane.regions.edit import State
 from membrane.regions.edited import edited
 from membrane.regions.trail import Trail
+from membrane.training.parts import Parts
 
 if TYPE_CHECKING:
     from membrane.training.recipe import Recipe
@@ -36,6 +37,7 @@ class Start:
         recipe: As trained, what the defense makes of it included.
         seed: Of this training; name your own streams under it.
         device: Where training happens.
+        parts: Where the answers of other models go that the defense trains for this one.
     """
 
     model: nn.Module
@@ -44,6 +46,7 @@ class Start:
     recipe: Recipe
     seed: int
     device: torch.device
+    parts: Parts = field(default_factory=Parts)
 
 
 @dataclass(frozen=True)
@@ -120,8 +123,8 @@ class Defense:
         """The defense for this one training: itself, or one that holds what lives as long as it does.
 
         That may be another network, the holdout, or soft labels that other models gave the members; these
-        are trained here, with ``fit``. Called before ``wrap``; from there to ``end_epoch`` the returned one's
-        hooks are used.
+        are trained here, with ``fit``, through ``start.parts``. Called before ``wrap``; from there to
+        ``end_epoch`` the returned one's hooks are used.
         """
         return self
 

@@ -33,6 +33,7 @@ from membrane.training.identity import identity
 from membrane.training.loop import fit
 from membrane.training.memory import function_memory, measured, steady
 from membrane.training.origins import home_of
+from membrane.training.parts import Keep
 from membrane.training.recipe import TRAINING_VERSION, Recipe
 from membrane.training.threads import threads
 
@@ -270,6 +271,7 @@ def _trained(recipe: Recipe, task: Task, store: Store, seed: int, row: int, prog
                 task.holdout,
                 derive_seed(seed, "model", row),
                 on_epoch=lambda done, total: progress("epochs", done, total),
+                keep=_keeper(store, key, row),
             )
         except DivergedError as problem:
             raise _kept(problem, store, key, row) from problem
@@ -286,6 +288,18 @@ def _trained(recipe: Recipe, task: Task, store: Store, seed: int, row: int, prog
     trail = Trail.from_tensors(_under("trail/", entry.tensors), entry.facts["n_epochs"])
     adapted = recipe.defense.trained_as().adapt(recipe)
     return Trained(model.eval(), trail, members, task.holdout, entry.facts["seconds"], adapted)
+
+
+def _keeper(store: Store, key: str, row: int) -> Keep:
+    """Keeps parts of an unfinished training in the store, under the kind "part"."""
+
+    def keep(name: str, make: Callable[[], torch.Tensor]) -> torch.Tensor:
+        own = fingerprint([key, name])
+        if not store.has("part", own):
+            store.save("part", own, {"part": make()}, {"row": row, "name": name})
+        return store.load("part", own).tensors["part"]
+
+    return keep
 
 
 def _kept(problem: DivergedError, store: Store, key: str, row: int) -> DivergedError:

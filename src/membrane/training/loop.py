@@ -19,6 +19,7 @@ from membrane.training.defense import Start, Trained
 from membrane.training.divergence import Watch
 from membrane.training.memory import training_memory
 from membrane.training.part import TrainedPart
+from membrane.training.parts import Keep, Parts, made_anew
 from membrane.training.recipe import Recipe
 
 
@@ -30,6 +31,7 @@ def fit(
     device: torch.device | None = None,
     on_epoch: Callable[[int, int], None] = lambda done, total: None,
     begin: State | None = None,
+    keep: Keep = made_anew,
 ) -> Trained:
     """Train one model, from scratch or from given weights.
 
@@ -39,8 +41,9 @@ def fit(
         holdout: Handed on to the defense; not trained on. None if nothing was set aside.
         seed: Decides initial weights, order and augmentation; same seed and machine, same bits.
         device: Where to train; the CPU if not given.
-        on_epoch: Called with epochs done and in total.
+        on_epoch: Called with epochs done and in total; each model that the defense trains first counts as much as this.
         begin: Weights and buffers to begin from, instead of fresh ones.
+        keep: Finds or makes what the defense needs of other models, see ``Parts``.
 
     Raises:
         SettingError: Listing what would stop the defense, its part after training included.
@@ -50,7 +53,25 @@ def fit(
     device = device or torch.device("cpu")
     _refuse_mistakes(recipe, members, holdout)
     with training_memory(recipe, members, device), layer_stream(derive_seed(seed, "layers"), device):
-        return _fit(recipe, members, holdout, seed, device, on_epoch, begin)
+        return _fit(recipe, members, holdout, seed, device, _Work(on_epoch, keep), begin)
+
+
+class _Work:
+    """Counts what is done of one training, models that its defense trains first included."""
+
+    def __init__(self, on_epoch: Callable[[int, int], None], keep: Keep) -> None:
+        self._on_epoch, self._keep = on_epoch, keep
+        self._n_parts = 0
+
+    def parts(self, epochs: int) -> Parts:
+        def told(done: int, total: int) -> None:
+            self._n_parts = total
+            self._on_epoch(done * epochs, (total + 1) * epochs)
+
+        return Parts(self._keep, told)
+
+    def epoch(self, done: int, epochs: int) -> None:
+        self._on_epoch(self._n_parts * epochs + done, (self._n_parts + 1) * epochs)
 
 
 def _refuse_mistakes(recipe: Recipe, members: Examples, holdout: Examples | None) -> None:
@@ -65,7 +86,7 @@ def _fit(
     holdout: Examples | None,
     seed: int,
     device: torch.device,
-    on_epoch: Callable[[int, int], None],
+    work: _Work,
     begin: State | None,
 ) -> Trained:
     start = time.perf_counter()
@@ -88,7 +109,7 @@ def _fit(
     )
     part.follow(optimizer)
     loader = Loader(members, recipe.batch_size, recipe.augment, device)
-    defense = defense.prepared(Start(model, members, holdout, recipe, seed, device))
+    defense = defense.prepared(Start(model, members, holdout, recipe, seed, device, work.parts(recipe.epochs)))
     trained, optimizer, loader = defense.wrap(model, optimizer, loader)
     forward = torch.compile(trained, dynamic=False) if recipe.compile else trained
     trail = Trail(model, recipe.keep, optimizer=optimizer)
@@ -110,7 +131,7 @@ def _fit(
         with watch.ending(total, epoch, len(loader)):
             defense.end_epoch(trained, epoch)
             trail.snapshot()
-        on_epoch(epoch + 1, recipe.epochs)
+        work.epoch(epoch + 1, recipe.epochs)
     part.release()
     final = model.cpu().eval()
     return Trained(_plain(final), trail, members, holdout, time.perf_counter() - start, recipe)

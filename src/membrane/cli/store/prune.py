@@ -45,7 +45,7 @@ def _run(args: Namespace) -> int:
 def _weights(store: Store) -> tuple[str, ...]:
     kinds = {shelf.kind for shelf in shelves(store)}
     if "release" in kinds:
-        return tuple(kinds & {"training", "diverged"})
+        return tuple(kinds & {"training", "diverged", "part"})
     raise StoreError(f"{store.root} holds no signals: without the weights nothing would be left of its trainings.")
 
 
