@@ -41,7 +41,8 @@ from membrane.metrics import CurvePoint, Interval, matched_accuracy_difference, 
 from membrane.pptp import Budget, FrozenPlan, Plan, Probe, RegionWindow, Search, mix_response
 from membrane.training import Bank, Defense, Recipe, train_fleet, train_model
 from membrane.training.fleet import RELEASE_VERSION, release_key, training_key
-from membrane.verbs.measure import measure
+from membrane.verbs.informed import informed_scores
+from membrane.verbs.measure import MEASURE_VERSION, measure
 from membrane.verbs.observe import choose_attacks, score_bank
 
 SEED = 0
@@ -129,6 +130,7 @@ class Setting:
             "resamples": self.resamples,
             "attacks": list(self.attacks),
             "release_version": RELEASE_VERSION,
+            "measure_version": MEASURE_VERSION,
             "torch": torch.__version__,
             "machine": platform.machine(),
         }
@@ -143,12 +145,14 @@ class Cell:
         strength: What was varied, in words.
         defense: Applied to every model alike; None if each model has its own plan.
         budget: Of a plan chosen by each model for itself.
+        known: Whether attackers give the target's plan to their references, which chose other ones.
     """
 
     method: str
     strength: str
     defense: Defense | None
     budget: float | None = None
+    known: bool = False
 
 
 def cells(on: Setting) -> Iterator[Cell]:
@@ -160,6 +164,7 @@ def cells(on: Setting) -> Iterator[Cell]:
         ends = f"{whole}, epoch ends"
         yield from (Cell(ends, f"epochs {a}-{b}", WeightAveraging(a, b, of="epochs")) for a, b in on.windows)
     yield from (Cell("PPTP", f"drop {budget:g}", None, budget) for budget in on.budgets)
+    yield from (Cell("PPTP, plan known", f"drop {budget:g}", None, budget, known=True) for budget in on.budgets)
     yield from (Cell("late window", f"epochs {a}-{b}", RegionWindow(on.late, a, b)) for a, b in on.windows)
     if on.with_head:
         late = (*on.late, "head")
@@ -194,12 +199,17 @@ def train(data: Path, store: Store, share: int, shares: int, only: Sequence[str]
             start = time.perf_counter()
             train_model(on.recipe.with_defense(defense), tasks[canaries], store, SEED, row)
             say(f"{on.name}: {defense}, canaries={canaries}, row {row}: {time.perf_counter() - start:.0f} s")
-    for cell in cells(on):
+    for cell in sorted(cells(on), key=lambda cell: cell.known):  # by then other processes have chosen their plans
         trained_as = (cell.defense or Defense()).trained_as()
         for canaries, defense, n_models in wanted:
             if defense.trained_as() == trained_as and (canaries or cell.method in CLEAN):
                 start = time.perf_counter()
-                bank_of(cell, tasks[canaries], store, on, rows=range(share, n_models, shares))
+                rows = range(share, n_models, shares)
+                if cell.known:
+                    for plan in dict.fromkeys(plans_for(cell, tasks[canaries], store, on)):
+                        train_fleet(on.recipe.with_defense(plan), tasks[canaries], store, SEED, rows=rows)
+                else:
+                    bank_of(cell, tasks[canaries], store, on, rows)
                 took = time.perf_counter() - start
                 say(f"{on.name}: {cell.method} {cell.strength}, canaries={canaries}: {took:.0f} s")
 
@@ -245,13 +255,9 @@ def bank_of(cell: Cell, task: Task, store: Store, on: Setting, rows: Sequence[in
     """Signals of all models under one cell's defense."""
     if cell.defense is not None:
         return train_fleet(on.recipe.with_defense(cell.defense), task, store, SEED, rows=rows)
-    plans = []
-    for row in rows:
-        source = 0 if "model 0" in cell.method else row
-        choice = plans_of(task, store, source, on)["choices"][f"{cell.budget:g}"]
-        plans.append(Plan.from_plain(choice["plan"]))
+    plans = [plan_of(cell, task, store, on, row) for row in rows]
     banks = [
-        train_fleet(on.recipe.with_defense(FrozenPlan(plan)), task, store, SEED, rows=[row])
+        train_fleet(on.recipe.with_defense(plan), task, store, SEED, rows=[row])
         for row, plan in zip(rows, plans, strict=True)
     ]
     return Bank(
@@ -261,21 +267,30 @@ def bank_of(cell: Cell, task: Task, store: Store, on: Setting, rows: Sequence[in
     )
 
 
+def plan_of(cell: Cell, task: Task, store: Store, on: Setting, row: int) -> FrozenPlan:
+    """What a cell without a defense for all does to one model."""
+    source = 0 if "model 0" in cell.method else row
+    choice = plans_of(task, store, source, on)["choices"][f"{cell.budget:g}"]
+    return FrozenPlan(Plan.from_plain(choice["plan"]))
+
+
+def plans_for(cell: Cell, task: Task, store: Store, on: Setting) -> list[FrozenPlan]:
+    """The same of all models."""
+    return [plan_of(cell, task, store, on, row) for row in range(on.n_models)]
+
+
 def is_released(cell: Cell, task: Task, store: Store, on: Setting, n_models: int) -> bool:
     """Whether every model's signals under a cell's defense are there already."""
-    for row in range(n_models):
-        defense = cell.defense
-        if defense is None:
-            key = plans_key(task, 0 if "model 0" in cell.method else row, on)
-            if not store.has("plans", key):
-                return False
-            choice = store.facts("plans", key)["choices"].get(f"{cell.budget:g}")
-            if choice is None:
-                return False
-            defense = FrozenPlan(Plan.from_plain(choice["plan"]))
-        if not store.has("release", release_key(on.recipe.with_defense(defense), task, SEED, row)):
-            return False
-    return True
+    rows = range(n_models)
+    if cell.defense is not None:
+        pairs: list[tuple[int, Defense]] = [(row, cell.defense) for row in rows]
+    elif not all(store.has("plans", plans_key(task, row, on)) for row in rows):
+        return False
+    else:
+        plans = {row: plan_of(cell, task, store, on, row) for row in rows}
+        pairs = [(row, plan) for plan in set(plans.values()) for row in rows] if cell.known else [*plans.items()]
+    keys = (release_key(on.recipe.with_defense(defense), task, SEED, row) for row, defense in pairs)
+    return all(store.has("release", key) for key in keys)
 
 
 def measure_cell(cell: Cell, tasks: dict[int, Task], store: Store, on: Setting) -> dict[str, Any]:
@@ -284,7 +299,10 @@ def measure_cell(cell: Cell, tasks: dict[int, Task], store: Store, on: Setting) 
     bank = bank_of(cell, task, store, on, rows=range(on.n_models))
     n_each = references_each(on.n_models)
     attacks = choose_attacks(on.attacks, n_each, n_each, len(task.test))
-    scores = score_bank(bank, task.membership, task.pool.y.numpy(), attacks)
+    if cell.known:
+        scores = informed_scores(on.recipe, plans_for(cell, task, store, on), task, attacks, store, SEED)
+    else:
+        scores = score_bank(bank, task.membership, task.pool.y.numpy(), attacks)
     measured = measure(bank, scores, task, SEED, on.resamples)
     plain = measured.plain(task)
     slices = {}

@@ -36,6 +36,7 @@ from membrane.metrics import (
 from membrane.training import Bank
 from membrane.verbs.risk import exposed, groups, risk
 
+MEASURE_VERSION = 2  # raise when a change alters scores of attacks, or what is said about them
 FPRS = (0.1, 0.01, 0.001)
 LEVEL = 0.95
 RELATIVE_ERROR = 0.5  # a rate is called measured if its interval is within half of it
