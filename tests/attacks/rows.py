@@ -43,6 +43,12 @@ NO_RANGE: tuple[Mapping[str, Any], ...] = (
     {"drop_lowest": np.nan},
     {"drop_highest": 0.6},
 )
+NO_REGION: tuple[Mapping[str, Any], ...] = (
+    {"of": "output"},
+    {"base": "lira"},
+    {"base": {"name": "loss"}},
+    {"base": {"name": "gradient_norm"}},
+)
 NO_ENSEMBLE: tuple[Mapping[str, Any], ...] = (
     {"attacks": ()},
     {"attacks": ("lira",)},
@@ -118,6 +124,16 @@ ATTACK_ROWS = (
     # A probability of nothing has a gradient of 1, however small it is.
     Row("gradient_norm", slow.gradient_norm(slice(1, None)), graded=False, nonsense=({"of": "weight"},)),
     Row("gradient_norm", slow.gradient_norm(slice(1)), {"of": "input"}, graded=False),
+    Row("region", slow.region(slow.lira(pooled=True), "readout", -1), floor=0.95, nonsense=NO_REGION),
+    Row("region", slow.region(slow.lira(pooled=True), "readout", 0), {"region": 0}, floor=0.95),
+    Row(
+        "region",
+        slow.region(slow.midpoint, "magnitude", 1),
+        {"of": "magnitude", "region": 1, "base": {"name": "midpoint"}},
+        floor=0.95,
+    ),
+    # As with the norm of the gradient by all weights.
+    Row("region", slow.region(slow.lira(pooled=True), "gradient", 2), {"of": "gradient", "region": 2}, graded=False),
     # Under Student's t a logit far from both sides speaks for neither.
     Row("lira_student", slow.lira_student("student"), floor=0.95, graded=False, nonsense=NO_PREDICTION),
     Row("lira_student", slow.lira_student("normal"), {"predictive": "normal"}, floor=0.95),

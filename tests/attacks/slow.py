@@ -15,8 +15,8 @@ from scipy.special import digamma, polygamma
 from scipy.stats import norm
 from scipy.stats import t as student
 
-from membrane.core.values import Floats, Observation
-from membrane.readings import Gradients
+from membrane.core.values import SIGNAL_KINDS, Floats, Observation, Signals
+from membrane.readings import Gradients, RegionOutputs
 
 Array = npt.NDArray[np.float64]
 Slow = Callable[[Observation], Array]
@@ -67,6 +67,27 @@ def gradient_norm(columns: slice) -> Slow:
         return np.array([-math.log(max(math.sqrt(sum(one * one for one in row[columns])), 1e-45)) for row in norms])
 
     return slow
+
+
+def region(base: Slow, of: str, position: int) -> Slow:
+    """``base`` on one column of a reading, told as the rescaled logit."""
+
+    def number(row: list[float]) -> float:
+        if of == "gradient":
+            return -math.log(max(row[1:][position], 1e-45))
+        n_regions = len(row) // 2
+        return (row[:n_regions] if of == "readout" else row[n_regions:])[position]
+
+    key = (Gradients() if of == "gradient" else RegionOutputs()).key
+
+    def moved(signals: Signals) -> Signals:
+        rows = signals[key]
+        flat = [number(row) for row in rows.reshape(-1, rows.shape[-1]).tolist()]
+        values = np.array(flat).reshape(*rows.shape[:-1], 1)
+        return Signals.of(dict.fromkeys(SIGNAL_KINDS, values))
+
+    parts = ("target", "reference", "population", "population_reference")
+    return lambda seen: base(dataclasses.replace(seen, **{part: moved(getattr(seen, part)) for part in parts}))
 
 
 def population(seen: Observation) -> Array:

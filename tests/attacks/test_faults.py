@@ -32,12 +32,14 @@ from membrane.attacks import (
     per_sample,
     population,
     references,
+    region,
     rmia_offline,
     rmia_vote,
 )
 from membrane.attacks.leave_out import LogSumsBut, MomentsBut
 from membrane.attacks.lineup import Lineup
 from membrane.attacks.on_base import OnBase
+from membrane.attacks.on_reading import OnReading
 from membrane.attacks.references import Array, Moments
 from membrane.core.errors import MembraneError
 from membrane.core.values import Bools, Floats, Observation
@@ -57,6 +59,7 @@ sound_density, sound_student_ratio = StudentLiRA._log_density, StudentLiRA.compa
 sound_prior, sound_pairs_won = lira_student.fitted_prior, rmia_vote.pairs_won
 sound_trimmed, sound_neighbours = RangeMembership._trimmed, per_sample.neighbours
 sound_log_mean_exp = references.log_mean_exp
+sound_regions_of = region.regions_of
 
 
 @dataclass(frozen=True)
@@ -396,6 +399,11 @@ FAULTS = [
       for rule in ("majority", "stability")),
     Fault("ties rank lowest", formula("ensemble", rule="coverage")[0], patched(ensemble, "shares_of", first_of_ties),
           questions.ranks_ties_in_the_middle),
+    fault("sizes read as logits", "region",
+          patched(region, "regions_of", lambda of, read: sound_regions_of("magnitude", read))),
+    Fault("the input taken for a region", formula("region", of="gradient", region=2)[0],
+          patched(region, "regions_of", lambda of, read: read), formula("region", of="gradient", region=2)[1]),
+    fault("the models' own answers", "region", patched(OnReading, "_moved", lambda self, signals: signals)),
     fault("a reference among its own references", "per_sample", patched(per_sample, "without", keeps_itself)),
     fault("IN references too", "per_sample", patched(per_sample, "neighbours", among_all)),
     Fault("looks up who is a member", row_of("lira").attack, patched(LiRA, "score_all", peeking),

@@ -25,6 +25,7 @@ from membrane.attacks.per_sample import PerSample
 from membrane.attacks.population import Population
 from membrane.attacks.range_membership import RangeMembership
 from membrane.attacks.reference import AttackR
+from membrane.attacks.region import Region
 from membrane.attacks.rmia import RMIA
 from membrane.attacks.rmia_offline import OfflineRMIA
 from membrane.attacks.rmia_vote import VotingRMIA
@@ -55,6 +56,7 @@ ATTACKS: Catalogue[Attack] = Catalogue(
         PerSample,
         Ensemble,
         GradientNorm,
+        Region,
     ],
 )
 
@@ -82,6 +84,7 @@ __all__ = [
     "PerSample",
     "Population",
     "RangeMembership",
+    "Region",
     "Scores",
     "StudentLiRA",
     "VotingRMIA",

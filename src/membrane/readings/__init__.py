@@ -7,7 +7,18 @@ from membrane.core.catalogue import Catalogue
 from membrane.readings.gradients import Gradients
 from membrane.readings.inside import inside
 from membrane.readings.reading import Reading, Reveals, distinct, most_open, opens
+from membrane.readings.region_outputs import RegionOutputs
 
-READINGS: Catalogue[Reading] = Catalogue("reading", [Gradients])
+READINGS: Catalogue[Reading] = Catalogue("reading", [Gradients, RegionOutputs])
 
-__all__ = ["READINGS", "Gradients", "Reading", "Reveals", "distinct", "inside", "most_open", "opens"]
+__all__ = [
+    "READINGS",
+    "Gradients",
+    "Reading",
+    "RegionOutputs",
+    "Reveals",
+    "distinct",
+    "inside",
+    "most_open",
+    "opens",
+]

@@ -41,6 +41,10 @@ class Gradients(Reading):
     name: ClassVar[str] = "gradients"
     threat_model: ClassVar[Reveals] = "weights"
 
+    def columns(self, model: nn.Module, pool: Examples) -> tuple[str, ...]:
+        names = partition(inside(model), as_inputs(pool.x[:2])).names
+        return ("gradient input", *(f"gradient {name}" for name in names))
+
     def of(self, model: nn.Module, examples: Examples, generator: torch.Generator) -> npt.NDArray[np.floating]:
         network = inside(model)
         weights = {name: value.detach() for name, value in network.named_parameters() if value.is_floating_point()}

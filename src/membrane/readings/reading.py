@@ -50,6 +50,7 @@ class Reading:
 
     name: ClassVar[str]
     threat_model: ClassVar[Reveals]  # what the model must open
+    min_population: ClassVar[int] = 0  # strangers that it cannot do without
     version: ClassVar[int] = 1  # raise when a change alters what is read; stored readings are then taken again
 
     @property
@@ -65,6 +66,10 @@ class Reading:
     def mistakes(self, pool: Examples, population: Examples | None) -> list[str]:
         """What would stop it on these data, one sentence each, known before any model is trained."""
         return []
+
+    def columns(self, model: nn.Module, pool: Examples) -> tuple[str, ...]:
+        """What the K numbers are, "readout stage1" say; empty where they have no names."""
+        return ()
 
     def of(self, model: nn.Module, examples: Examples, generator: torch.Generator) -> npt.NDArray[np.floating]:
         """(N, K) read off the model for N examples.
