@@ -202,6 +202,25 @@ def test_locate_shows_each_region(tiny: Path, say: Say) -> None:
     assert "nearest window" in err
 
 
+def test_locate_by_other_estimators(tiny: Path, say: Say) -> None:
+    status, out, _ = say("locate", tiny.parent / "a", "--estimator", "gap_allocation", "--quiet")
+    assert status == 0
+    assert "points of probability" in out
+    assert "random channels" not in out
+    written = read_json(tiny.parent / "a" / "risk_map.json")
+    assert written["method"] == "gap_allocation"
+    assert written["window"] is None
+    status, out, _ = say("locate", tiny.parent / "a", "--estimator", "intervention", "--quiet")
+    assert status == 0
+    assert "unrecovered" in out
+    status, _, err = say("locate", tiny.parent / "a", "--estimator", "twinswap")
+    assert status == 2
+    assert "Did you mean 'twin_swap'" in err
+    status, _, err = say("locate", tiny.parent / "a", "--estimator", "past", "--window", 0, 1)
+    assert status == 2
+    assert "'past' has no setting 'window'" in err
+
+
 def test_locate_refuses_what_is_no_release(tiny: Path, tmp_path: Path, say: Say) -> None:
     assert "holds no run.json" in say("locate", tmp_path)[2]
     (tmp_path / "run.json").write_text("[]")
