@@ -67,8 +67,10 @@ class Region(OnReading):
             raise SettingError(
                 f"region is {self.region}; these models have {n}, from 0 to {n - 1}, or -1 for the last."
             )
-        values = by_region[..., [self.region % n]].astype(np.float64)
-        return {"rescaled_logit": -np.log(np.maximum(values, _LEAST)) if self.of == "gradient" else values}
+        values = by_region[..., [self.region % n]]
+        if self.of == "gradient":
+            values = -np.log(np.maximum(values.astype(np.float64), _LEAST)).astype(values.dtype)
+        return {"rescaled_logit": values}
 
 
 def regions_of(of: Of, read: Floats) -> Floats:
