@@ -68,9 +68,7 @@ class Region(OnReading):
                 f"region is {self.region}; these models have {n}, from 0 to {n - 1}, or -1 for the last."
             )
         values = by_region[..., [self.region % n]]
-        if self.of == "gradient":
-            values = -np.log(np.maximum(values.astype(np.float64), _LEAST)).astype(values.dtype)
-        return {"rescaled_logit": values}
+        return {"rescaled_logit": _minus_log(values) if self.of == "gradient" else values}
 
 
 def regions_of(of: Of, read: Floats) -> Floats:
@@ -79,3 +77,9 @@ def regions_of(of: Of, read: Floats) -> Floats:
         return read[..., 1:]  # the first is the input's
     n = read.shape[-1] // 2
     return read[..., :n] if of == "readout" else read[..., n:]
+
+
+def _minus_log(norms: Floats) -> Floats:
+    """Minus the logs, as exact as the norms are given: sums over examples then do not depend on their order."""
+    logs: Floats = np.log(np.maximum(norms.astype(np.float64), _LEAST))
+    return -logs if norms.dtype == np.float64 else -logs.astype(np.float32)
