@@ -13,11 +13,51 @@ FORMAT = "membrane results 1"
 # A dict names what must be there ("?" = may be missing or null); a one-element list, what each item is; "*", any key.
 _SPREAD = {"value": "number?", "low?": "number", "high?": "number"}
 _RATE = {"value": "number?", "n": "int", "low?": "number", "high?": "number", "level?": "number"}
-_ASKED = {"fpr": "number", "refused?": "text", **{f"{name}?": "number" for name in ("value", "n", "low", "high")}}
+_ASKED = {
+    "fpr": "number",
+    "refused?": "text",
+    "to_measure?": "int",
+    "note?": "text",
+    **{f"{name}?": "number" for name in ("value", "n", "low", "high")},
+}
+_COUNTED = {"value": "number", "n": "int", "successes": "int", "low?": "number", "high?": "number"}
 _ATTACK = {"auc": _SPREAD, "tpr?": [_ASKED]}
 _ROC = {"fpr": ["number"], "tpr": ["number"]}
 _SLICE = {"n_members": "int", "n_non_members": "int", "strongest": "text", "attacks": {"*": {**_ATTACK, "roc?": _ROC}}}
-_EXPOSED = {"index": "int", "label": "text", "slice": "text", "caught": "number?", "n_targets": "int"}
+_BY = {"fpr": "number", "models?": _COUNTED, "falsely": "int", "others": "int"}
+_EXPOSED = {"index": "int", "label": "text", "slice": "text", "caught": "number?", "n_targets": "int", "by?": _BY}
+_RISK = {
+    "attack": "text",
+    "fpr": "number",
+    **dict.fromkeys(("by_any", "by_most", "by_all", "falsely_twice"), _COUNTED),
+    **dict.fromkeys(("overlap?", "overlap_by_chance?", "falsely_twice_by_chance?"), "number"),
+}
+_GROUP = {
+    "name": "text",
+    "n_members": "int",
+    "n_non_members": "int",
+    "excess": _SPREAD,
+    "p_value": "number",
+    "adjusted": "number",
+}
+_EPSILON = {
+    "refused?": "text",
+    "attack?": "text",
+    **dict.fromkeys(("low?", "delta?", "level?"), "number"),
+    **dict.fromkeys(("n_couples?", "n_guesses?", "n_correct?", "n_audits?"), "int"),
+}
+_AGAINST = {
+    "entry": "text",
+    "baseline": "text",
+    "accuracy": _SPREAD,
+    "slices": {"*": {"auc": _SPREAD, "tpr?": [{"fpr": "number", **_SPREAD}]}},
+}
+_TIER = {
+    "name": "text",
+    "references": "int",
+    "next?": {"name": "text", "models": "int", "adds": "text"},
+    "unread?": "text",
+}
 _PLAN = {
     "applied": "yes/no",
     "reason?": "text",
@@ -44,6 +84,10 @@ _ENTRY = {
     "accuracy": {"test": _RATE, "train?": _RATE, "gap?": "number"},
     "slices": {"*": _SLICE},
     "exposed?": [_EXPOSED],
+    "risk?": _RISK,
+    "groups?": {"attack": "text", "compared": [_GROUP], "too_small?": "int"},
+    "epsilon?": _EPSILON,
+    "facts?": {},
     "plan?": _PLAN,
     "plans_agreement?": {"text": "text"},
     "choices_known?": "int",
@@ -63,7 +107,10 @@ _RESULTS = {
     "attacks?": [{"name": "text", "what?": "text", "source?": "text", "threat_model?": "text", "queries?": "int"}],
     "comparisons?": [{"ours": "text", "theirs": "text", "difference": _SPREAD, "accuracy?": "number", "text?": "text"}],
     "limits?": ["text"],
+    "against?": [_AGAINST],
+    "tier?": _TIER,
 }
+_BOUND = ("low", "delta", "attack", "n_couples", "n_guesses", "n_correct", "n_audits")
 _KINDS: dict[str, tuple[type, ...]] = {"number": (int, float), "int": (int,), "text": (str,), "yes/no": (bool,)}
 
 
@@ -133,7 +180,13 @@ def _contradictions(results: Mapping[str, Any]) -> Iterator[str]:
         yield f"entries share a label: {', '.join(labels)}. Each needs its own."
     if results.get("baseline") is not None and results["baseline"] not in labels:
         yield f"baseline is {results['baseline']!r}; the entries are {', '.join(labels)}."
+    for one in results.get("against") or ():
+        if not {one["entry"], one["baseline"]} <= set(labels):
+            yield f"against compares {one['entry']!r} with {one['baseline']!r}; the entries are {', '.join(labels)}."
     for i, entry in enumerate(results["entries"]):
+        bound = entry.get("epsilon")
+        if bound and not bound.get("refused") and any(bound.get(name) is None for name in _BOUND):
+            yield f"entries[{i}].epsilon has neither all of {', '.join(_BOUND)} nor a refusal."
         if not entry["slices"]:
             yield f"entries[{i}].slices is empty; there is no audit to report."
         for name, part in entry["slices"].items():

@@ -5,16 +5,19 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from membrane.report import detail_tables, numbers, palette, tables
+from membrane.report import detail_tables, numbers, palette, records, tables
 from membrane.report.access import Results, attack_names, baseline_position, main_slice, slice_names
+from membrane.report.against import against
 from membrane.report.dots import dots
 from membrane.report.filters import Safe
 from membrane.report.frame import Drawing, entry_class, swatch
 from membrane.report.frontier import frontier, measures
+from membrane.report.guarantees import guarantees
 from membrane.report.limits import limits
 from membrane.report.plan_figure import plan_figure
 from membrane.report.risk_figure import heat, risk_panels
 from membrane.report.roc import MIN_ACCUSED, roc
+from membrane.report.tier import tier
 from membrane.report.verdict import findings
 
 
@@ -40,6 +43,7 @@ def _words(results: Results) -> dict[str, Any]:
         "created": _moment(results.get("created")),
         "facts": [(value, name) for name, value in facts if value not in (numbers.NONE, "0")],
         "limits": limits(results),
+        "tier": tier(results),
         "level": numbers.level_of(results["entries"][0]["accuracy"]["test"]),
         "min_accused": MIN_ACCUSED,
     }
@@ -121,11 +125,15 @@ def _about(label: str, risk_map: Results) -> str:
 
 
 def _tables(results: Results) -> dict[str, Any]:
-    shown = [(i, tables.exposed(entry)) for i, entry in enumerate(results["entries"])]
+    shown = [(i, records.exposed(entry)) for i, entry in enumerate(results["entries"])]
     return {
         "defenses": tables.defenses(results),
         "every_attack": tables.every_attack(results),
+        "against": against(results),
         "comparisons": tables.comparisons(results),
+        "guarantees": guarantees(results),
+        "spread": records.spread(results),
+        "groups": records.groups(results),
         "exposed": [(i, results["entries"][i]["label"], table) for i, table in shown if table],
         "attacks": detail_tables.attacks(results),
         "entries": detail_tables.entries(results),

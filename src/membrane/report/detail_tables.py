@@ -7,6 +7,7 @@ from typing import Any
 
 from membrane.report import numbers as fmt
 from membrane.report.access import Results, flatten
+from membrane.report.records import facts
 from membrane.report.tables import Cell, Table, head, word
 
 
@@ -108,8 +109,14 @@ def entries(results: Results) -> Table:
         kind = ", ".join(value for name, value in settings if name == "name")
         written = ", ".join(f"{name} = {value}" for name, value in settings if name != "name")
         times = [Cell(fmt.duration((entry.get("seconds") or {}).get(name))) for name in names]
-        rows.append([head(entry["label"]), word(kind), word(written or "none"), *times])
-    columns = ["Entry", "Defense", "Its settings", *(f"Time, {name}" for name in names)]
+        rows.append([head(entry["label"]), word(kind), word(written or "none"), facts(entry), *times])
+    columns = [
+        "Entry",
+        "Defense",
+        "Its settings",
+        "Reported of its models",
+        *(f"Time, {name}" for name in names),
+    ]
     return Table("Entries, their settings and what they cost", columns, rows)
 
 

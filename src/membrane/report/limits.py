@@ -51,9 +51,9 @@ def _few_models(results: Results) -> list[str]:
     if models >= MIN_MODELS:
         return []
     return [
-        f"{models} models played target. With fewer than {MIN_MODELS}, intervals clustered over models can be too "
-        "narrow or too wide; read them as a rough size of the chance in a number. Attacks with more reference "
-        "models are stronger, too."
+        f"{models} models played target. With fewer than {MIN_MODELS}, intervals are long and rest more on the "
+        "assumption that models spread like a bell curve; read them as a rough size of the chance in a number. "
+        "Attacks with more reference models are stronger, too."
     ]
 
 

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 from membrane.report.access import Results
+from membrane.report.against import against
 from membrane.report.check import check_results
+from membrane.report.guarantees import guarantees
 from membrane.report.limits import limits
+from membrane.report.records import spread
 from membrane.report.tables import Cell, Table, comparisons, defenses
+from membrane.report.tier import tier
 from membrane.report.verdict import verdict
 
 _SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\|*_`[]#~"} | {"<": "&lt;", ">": "&gt;", "\n": " ", "\r": " "})
 
 
 def to_markdown(results: Results) -> str:
-    """Title, verdict, the table of defenses with intervals and n, comparisons, limits.
+    """Title, verdict, the tables of defenses, changes, single examples and guarantees, the tier, limits.
 
     Raises:
         StoreError: If ``results`` is not a whole results dictionary.
     """
     check_results(results)
-    compared = comparisons(results)
+    more = (against(results), comparisons(results), spread(results), guarantees(results))
     blocks = [
         f"## {_escape(results['title'])}",
         "\n".join(f"- {_escape(sentence)}" for sentence in verdict(results)),
         _table(defenses(results)),
-        _table(compared) if compared else "",
+        *(_table(one) for one in more if one),
+        " ".join(_escape(sentence) for sentence in tier(results)),
         "What this does not show:\n\n" + "\n".join(f"- {_escape(sentence)}" for sentence in limits(results)),
     ]
     return "\n\n".join(filter(None, blocks)) + "\n"

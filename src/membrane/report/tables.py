@@ -56,13 +56,14 @@ class Table:
         return [" ".join(filter(None, pair)) for pair in zip(groups, self.columns, strict=True)]
 
 
-class _Notes:
+class Notes:
     """Footnotes, each text once."""
 
     def __init__(self) -> None:
         self.texts: list[str] = []
 
     def mark(self, text: str | None) -> str:
+        """Number of a text, empty for none."""
         if not text:
             return ""
         if text not in self.texts:
@@ -80,17 +81,32 @@ def word(text: str) -> Cell:
     return Cell(text, kind="text")
 
 
-def rate_cell(rate: Mapping[str, Any] | None) -> Cell:
-    """A counted share with its interval and counts, or the reason why it cannot be resolved."""
+def rate_cell(rate: Mapping[str, Any] | None, notes: Notes | None = None) -> Cell:
+    """A counted share with its interval and counts, or the reason why it cannot be resolved, and what must be known."""
     if rate is None:
         return Cell(fmt.NONE)
     if rate.get("refused"):
-        return Cell(f"not resolvable: {_need(rate['refused'])}", kind="refused")
+        return Cell(f"not resolvable: {_need(rate['refused'])}", mark=_mark(notes, _to_measure(rate)), kind="refused")
     value, low, high = rate["value"], rate.get("low"), rate.get("high")
     caught, total = rate.get("successes"), fmt.count(rate["n"])
     n = f"n = {total}" if caught is None else f"{fmt.count(caught)} of {total}"
     text, ends = fmt.percent(value, low, high), fmt.percent_range(low, high, value)
-    return Cell(text, ends, n, bar=_bar(value, low, high))
+    return Cell(text, ends, n, _mark(notes, rate.get("note")), bar=_bar(value, low, high))
+
+
+def _mark(notes: Notes | None, text: str | None) -> str:
+    return "" if notes is None else notes.mark(text)
+
+
+def _to_measure(rate: Mapping[str, Any]) -> str:
+    """What a refused rate would take, empty if the results do not say."""
+    n = rate.get("to_measure")
+    if n is None:
+        return ""
+    return (
+        f"To measure a false-positive rate of {100 * rate['fpr']:g} % within half of itself takes "
+        f"{fmt.count(n)} independent non-member trials."
+    )
 
 
 def _need(refusal: str) -> str:
@@ -106,7 +122,7 @@ def _bar(value: float | None, low: float | None, high: float | None) -> tuple[fl
     return (value if low is None else low, value, value if high is None else high)
 
 
-def auc_cell(part: Results, auc: Mapping[str, Any], notes: _Notes) -> Cell:
+def auc_cell(part: Results, auc: Mapping[str, Any], notes: Notes) -> Cell:
     """An area with its interval and both sample sizes; the bar begins at a guess."""
     value, low, high = auc["value"], auc.get("low"), auc.get("high")
     n = f"{fmt.count(part['n_members'])} + {fmt.count(part['n_non_members'])}"
@@ -117,13 +133,13 @@ def auc_cell(part: Results, auc: Mapping[str, Any], notes: _Notes) -> Cell:
 
 def defenses(results: Results) -> Table:
     """All entries side by side: accuracy, then the strongest attack on the population and on the canaries."""
-    notes, shown = _Notes(), (MAIN_SLICE, CANARIES)
+    notes, shown = Notes(), (MAIN_SLICE, CANARIES)
     asked = rates(results, shown)
     attack_columns = ["AUC", *(f"TPR at {100 * fpr:g} % FPR" for fpr in asked)]
     rows = [
         [
             head(entry["label"]),
-            rate_cell(entry["accuracy"]["test"]),
+            rate_cell(entry["accuracy"]["test"], notes),
             rate_cell(entry["accuracy"].get("train")),
             Cell(fmt.points(entry["accuracy"].get("gap"))),
             _strongest_names(entry, shown),
@@ -151,24 +167,27 @@ def _strongest_names(entry: Results, names: Iterable[str]) -> Cell:
     return Cell(" / ".join(dict.fromkeys(best)) or fmt.NONE, kind="text")
 
 
-def _slice_cells(entry: Results, name: str, asked: list[float], notes: _Notes) -> list[Cell]:
+def _slice_cells(entry: Results, name: str, asked: list[float], notes: Notes) -> list[Cell]:
     best = strongest(entry, name)
     if best is None:
         return [Cell(fmt.NONE)] * (1 + len(asked))
     part = entry["slices"][name]
-    return [auc_cell(part, best["auc"], notes), *(rate_cell(rate_at(best, fpr)) for fpr in asked)]
+    return [auc_cell(part, best["auc"], notes), *(rate_cell(rate_at(best, fpr), notes) for fpr in asked)]
 
 
 def every_attack(results: Results) -> Table:
     """Every entry, slice and attack: the numbers behind figures 1 and 2."""
-    notes, asked, order = _Notes(), rates(results), attack_names(results)
+    notes, asked, order = Notes(), rates(results), attack_names(results)
     rows = []
     for entry in results["entries"]:
         for slice_name, part in entry["slices"].items():
             for name in sorted(part["attacks"], key=order.index):
                 attack = part["attacks"][name]
                 crown = " (strongest)" if name == part["strongest"] else ""
-                cells = [auc_cell(part, attack["auc"], notes), *(rate_cell(rate_at(attack, fpr)) for fpr in asked)]
+                cells = [
+                    auc_cell(part, attack["auc"], notes),
+                    *(rate_cell(rate_at(attack, fpr), notes) for fpr in asked),
+                ]
                 rows.append([head(entry["label"]), word(slice_name), word(fmt.method_name(name) + crown), *cells])
     return Table(
         caption="Every attack on every slice",
@@ -181,7 +200,7 @@ def every_attack(results: Results) -> Table:
 def comparisons(results: Results) -> Table | None:
     """Paired comparisons at matched accuracy, None if there are none."""
     found = results.get("comparisons") or ()
-    notes = _Notes()
+    notes = Notes()
     rows = [
         [
             head(one["ours"]),
@@ -196,24 +215,8 @@ def comparisons(results: Results) -> Table | None:
     return Table("Paired comparisons at matched accuracy", columns, rows, notes=notes.texts) if rows else None
 
 
-def _difference(spread: Mapping[str, Any], notes: _Notes) -> Cell:
+def _difference(spread: Mapping[str, Any], notes: Notes) -> Cell:
     ends = fmt.signed_range(spread.get("low"), spread.get("high"))
     clusters = spread.get("n_clusters")
     n = fmt.plural(clusters, "model") if clusters else ""
     return Cell(fmt.signed(spread["value"]), ends, n, notes.mark(spread.get("note")))
-
-
-def exposed(entry: Results) -> Table | None:
-    """The records that the attacks recognize best, None if the entry lists none."""
-    rows = [
-        [
-            head(f"{one['index']}"),
-            word(one["label"]),
-            word(one["slice"]),
-            Cell(fmt.percent(one["caught"])),
-            Cell(fmt.count(one["n_targets"])),
-        ]
-        for one in entry.get("exposed") or ()
-    ]
-    columns = ["Record", "Class", "Slice", "Non-member trials below it", "Target models"]
-    return Table(f"Most exposed records, {entry['label']}", columns, rows) if rows else None

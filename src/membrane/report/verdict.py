@@ -1,7 +1,7 @@
 """The verdict in sentences, each number with its sample and its interval, and no claim beyond the measurement.
 
-A defense is said to leak less only where its interval and the baseline's do not overlap. The two come from the same
-examples, so this is stricter than a paired comparison; those stand beside the table.
+A defense is said to leak less only where the paired interval of the change leaves out 0, or, where results hold no
+paired comparison, where its interval and the baseline's do not overlap, which is stricter.
 """
 
 from __future__ import annotations
@@ -11,7 +11,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from membrane.report.access import CANARIES, Results, baseline_position, main_slice, rate_at, strongest
-from membrane.report.numbers import count, level_of, method_name, percent, percent_range, plural, points
+from membrane.report.against import accuracy_change_of, change_of, direction
+from membrane.report.numbers import (
+    count,
+    level_of,
+    method_name,
+    percent,
+    percent_range,
+    plural,
+    points,
+    points_range,
+    signed,
+    signed_range,
+)
 
 _NO_INTERVAL = "no interval"
 _FAVOURITE_RATES = (0.01, 0.1, 0.001)
@@ -125,8 +137,15 @@ def _accuracy(entry: Results) -> str:
 
 def _against(results: Results, entry: Results, base: Results) -> Finding:
     mine, its = strongest(entry, main_slice(entry)), strongest(base, main_slice(entry))
-    tone = "unclear" if mine is None or its is None else _compare(mine["auc"], its["auc"])
-    headline = f"{_LEAKAGE[tone]}, {_accuracy_words(entry, base)}."
+    change = change_of(results, entry["label"], main_slice(entry))
+    if change is None:
+        tone = "unclear" if mine is None or its is None else _compare(mine["auc"], its["auc"])
+        headline = f"{_LEAKAGE[tone]}, {_accuracy_words(entry, base)}."
+    else:
+        tone = direction(change)
+        by = f"{signed(change['value'])} AUC, {signed_range(change.get('low'), change.get('high')) or _NO_INTERVAL}"
+        accuracy = accuracy_change_of(results, entry["label"])
+        headline = f"{_LEAKAGE[tone]} ({by}), {_accuracy_words(entry, base, accuracy)}."
     return Finding(entry["label"], headline, f"{_ranking(entry, base)}{_canaries(results, entry, base)}", tone)
 
 
@@ -146,11 +165,14 @@ def _compare(mine: Mapping[str, Any], its: Mapping[str, Any]) -> str:
     return "higher" if low > its_high else "unclear"
 
 
-def _accuracy_words(entry: Results, base: Results) -> str:
+def _accuracy_words(entry: Results, base: Results, change: Mapping[str, Any] | None = None) -> str:
     mine, its = entry["accuracy"]["test"], base["accuracy"]["test"]
     if mine["value"] is None or its["value"] is None:
         return "test accuracy not measured"
     difference, values = mine["value"] - its["value"], f"{percent(mine['value'])} against {percent(its['value'])}"
+    if change is not None:
+        ends = points_range(change.get("low"), change.get("high")) or _NO_INTERVAL
+        return f"test accuracy {values} ({points(change['value'])} points, {ends})"
     tone = _compare(mine, its)
     if tone == "unclear":
         return f"test accuracy {values} ({points(difference)} points, within overlapping intervals)"
