@@ -188,12 +188,12 @@ def bears_an_entropy_of_nothing(attack: Attack) -> None:
     assert scores[0] > scores[1] > scores[2]
 
 
-def bears_extreme_references(attack: Attack) -> None:
+def bears_extreme_references(attack: Attack, learned: bool = False) -> None:
     """References that agree to the last bit, or are as wrong or as sure as float32 can say, still give numbers."""
     for references in ([1.0] * 6, [1e-30, 1e-30, 500.0] * 2, [900.0] * 6, [1e-30] * 6):
         scores = attack(planted_loss([1e-30, 0.5, 800.0], references, n_in=3, dtype=np.float32))
         assert np.isfinite(scores).all()
-        assert scores[0] >= scores[2]
+        assert learned or scores[0] >= scores[2]
 
 
 def counts_no_exact_half(attack: Attack) -> None:

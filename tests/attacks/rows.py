@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from membrane.attacks import ATTACKS, Attack
+from membrane.readings import AugmentedLabels, Boundary, NoisyLabels, Posteriors
 from tests.attacks import slow
 from tests.attacks.slow import Slow
+from tests.attacks.slow_learned import SMALL, learned
 
 NO_SPREAD: tuple[Mapping[str, Any], ...] = (
     {"variance": "median"},
@@ -49,6 +51,19 @@ NO_REGION: tuple[Mapping[str, Any], ...] = (
     {"base": {"name": "loss"}},
     {"base": {"name": "gradient_norm"}},
 )
+NO_TRAINING: tuple[Mapping[str, Any], ...] = (
+    {"hidden": (8, 0)},
+    {"steps": 0},
+    {"batch_size": 0},
+    {"lr": 0.0},
+    {"lr": np.nan},
+)
+NO_REVEAL: tuple[Mapping[str, Any], ...] = (
+    {"base": {"name": "gradient_norm"}},
+    {"epochs": 0},
+    {"lr": 0.0},
+    {"lr": np.nan},
+)
 NO_ENSEMBLE: tuple[Mapping[str, Any], ...] = (
     {"attacks": ()},
     {"attacks": ("lira",)},
@@ -67,6 +82,7 @@ class Row:
         floor: AUC that the planted leak must yield with 3 IN and 3 OUT references.
         nonsense: Settings that it must refuse.
         graded: Whether a surer target always means a higher score; False where the score has a few values only.
+        learned: Whether members and non-members that are alike may be taken for either.
         ranked: Whether the score is a rank among the examples, so that rounding shows where they all but tie.
     """
 
@@ -77,6 +93,7 @@ class Row:
     nonsense: tuple[Mapping[str, Any], ...] = ()
     graded: bool = True
     ranked: bool = False
+    learned: bool = False
 
     @property
     def attack(self) -> Attack:
@@ -134,6 +151,8 @@ ATTACK_ROWS = (
     ),
     # As with the norm of the gradient by all weights.
     Row("region", slow.region(slow.lira(pooled=True), "gradient", 2), {"of": "gradient", "region": 2}, graded=False),
+    Row("reveal", slow.reveal(slow.lira(pooled=True)), floor=0.95, nonsense=NO_REVEAL),
+    Row("reveal", slow.reveal(slow.rmia(online=False)), {"base": {"name": "rmia_offline"}}),
     # Under Student's t a logit far from both sides speaks for neither.
     Row("lira_student", slow.lira_student("student"), floor=0.95, graded=False, nonsense=NO_PREDICTION),
     Row("lira_student", slow.lira_student("normal"), {"predictive": "normal"}, floor=0.95),
@@ -145,6 +164,59 @@ ATTACK_ROWS = (
         slow.trimmed(slow.midpoint, 0.0, 0.5),
         {"base": {"name": "midpoint"}, "drop_lowest": 0.0, "drop_highest": 0.5},
         floor=0.95,
+    ),
+    # Counts and shares have a few values, distances vary with the example more than with membership.
+    Row(
+        "label_augmented",
+        slow.robustness(AugmentedLabels().key),
+        floor=0.8,
+        graded=False,
+        nonsense=({"by": "zoom"}, {"reach": 0}),
+    ),
+    Row(
+        "label_noise",
+        slow.robustness(NoisyLabels().key),
+        floor=0.8,
+        graded=False,
+        nonsense=({"copies": 0}, {"noise": 0.0}, {"noise": np.nan}),
+    ),
+    Row("label_boundary", slow.robustness(Boundary().key), floor=0.8, graded=False, nonsense=({"budget": 99},)),
+    Row(
+        "label_learned",
+        learned("label_learned", lambda signals: signals[AugmentedLabels().key], per_class=True, hidden=(10, 10)),
+        {**SMALL, "hidden": (10, 10)},
+        floor=0.75,
+        nonsense=(*NO_TRAINING, {"by": "zoom"}, {"reach": 0}),
+        graded=False,
+        learned=True,
+    ),
+    # A target may be ever surer of a wrong class.
+    Row("max_posterior", slow.max_posterior, graded=False),
+    Row(
+        "shadow_classifier",
+        learned("shadow_classifier", lambda signals: np.exp(signals[Posteriors().key]), per_class=True),
+        SMALL,
+        floor=0.8,
+        nonsense=(*NO_TRAINING, {"read": "logits"}),
+        graded=False,
+        learned=True,
+    ),
+    Row(
+        "ml_leaks",
+        learned("ml_leaks", lambda signals: np.exp(signals[Posteriors(3).key])),
+        SMALL,
+        floor=0.8,
+        nonsense=(*NO_TRAINING, {"top": 0}),
+        graded=False,
+        learned=True,
+    ),
+    Row(
+        "ml_leaks",
+        learned("ml_leaks", lambda signals: signals[Posteriors(3).key], hidden=(5, 4)),
+        {**SMALL, "hidden": (5, 4), "read": "log_probabilities"},
+        floor=0.8,
+        graded=False,
+        learned=True,
     ),
     Row("per_sample", slow.per_sample(slow.midpoint), nonsense=({"base": "lira"},)),
     Row("per_sample", slow.per_sample(slow.rmia(online=False)), {"base": {"name": "rmia_offline"}}, floor=0.8),

@@ -16,7 +16,7 @@ from scipy.stats import norm
 from scipy.stats import t as student
 
 from membrane.core.values import SIGNAL_KINDS, Floats, Observation, Signals
-from membrane.readings import Gradients, RegionOutputs
+from membrane.readings import Gradients, Posteriors, RegionOutputs, Revealed
 
 Array = npt.NDArray[np.float64]
 Slow = Callable[[Observation], Array]
@@ -85,6 +85,25 @@ def region(base: Slow, of: str, position: int) -> Slow:
         flat = [number(row) for row in rows.reshape(-1, rows.shape[-1]).tolist()]
         values = np.array(flat).reshape(*rows.shape[:-1], 1)
         return Signals.of(dict.fromkeys(SIGNAL_KINDS, values))
+
+    parts = ("target", "reference", "population", "population_reference")
+    return lambda seen: base(dataclasses.replace(seen, **{part: moved(getattr(seen, part)) for part in parts}))
+
+
+def robustness(key: str) -> Slow:
+    return lambda seen: np.array([sum(row) / len(row) for row in seen.target[key].tolist()])
+
+
+def max_posterior(seen: Observation) -> Array:
+    return np.array([float(max(largest)) for largest in seen.target[Posteriors(3).key]])
+
+
+def reveal(base: Slow) -> Slow:
+    """``base`` on signals that stand side by side: the first kind under one copy and the other, then the second."""
+
+    def moved(signals: Signals) -> Signals:
+        rows = signals[Revealed().key]
+        return Signals.of({kind: rows[..., [2 * i, 2 * i + 1]] for i, kind in enumerate(SIGNAL_KINDS)})
 
     parts = ("target", "reference", "population", "population_reference")
     return lambda seen: base(dataclasses.replace(seen, **{part: moved(getattr(seen, part)) for part in parts}))

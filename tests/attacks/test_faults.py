@@ -20,6 +20,7 @@ from membrane.attacks import (
     Attack,
     LiRA,
     RangeMembership,
+    ShadowClassifier,
     StudentLiRA,
     base,
     class_thresholds,
@@ -33,19 +34,23 @@ from membrane.attacks import (
     population,
     references,
     region,
+    reveal,
     rmia_offline,
     rmia_vote,
 )
+from membrane.attacks.learned import Learned
 from membrane.attacks.leave_out import LogSumsBut, MomentsBut
 from membrane.attacks.lineup import Lineup
+from membrane.attacks.networks import Networks, Trials
 from membrane.attacks.on_base import OnBase
 from membrane.attacks.on_reading import OnReading
 from membrane.attacks.references import Array, Moments
 from membrane.core.errors import MembraneError
-from membrane.core.values import Bools, Floats, Observation
+from membrane.core.values import SIGNAL_KINDS, Bools, Floats, Observation
 from tests.attacks import questions
 from tests.attacks.bank import draw_bank
 from tests.attacks.rows import ATTACK_ROWS, Row
+from tests.attacks.slow_learned import SMALL
 
 RED = (AssertionError, MembraneError, RuntimeWarning, pytest.fail.Exception)
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -58,6 +63,7 @@ sound_targets, sound_side = Lineup._targets, lineup._side
 sound_density, sound_student_ratio = StudentLiRA._log_density, StudentLiRA.compared
 sound_prior, sound_pairs_won = lira_student.fitted_prior, rmia_vote.pairs_won
 sound_trimmed, sound_neighbours = RangeMembership._trimmed, per_sample.neighbours
+sound_scores, sound_answer = Learned._scores, Networks.answer
 sound_log_mean_exp = references.log_mean_exp
 sound_regions_of = region.regions_of
 
@@ -209,6 +215,11 @@ def out_models_only(sound: Score, attack: Attack, seen: Observation) -> Array:
     return sound(attack, dataclasses.replace(seen, reference=dataclasses.replace(seen.reference, loss=loss)))
 
 
+def copies_for_kinds(read: Floats) -> dict[str, Floats]:
+    apart = read.reshape(*read.shape[:-1], 2, len(SIGNAL_KINDS))
+    return {kind: apart[..., place] for place, kind in enumerate(SIGNAL_KINDS)}
+
+
 def n_of_all(self: MomentsBut, model: int, value: Array) -> Moments:
     left = sound_but(self, model, value)
     return dataclasses.replace(left, count=left.count + 1)
@@ -345,6 +356,15 @@ def lira_faults(name: str) -> list[Fault]:
     ]
 
 
+def target_scaled_by_itself(self: Networks, group: int, inputs: Floats) -> Array:
+    own = dataclasses.replace(self, mean=np.broadcast_to(inputs.mean(axis=0), self.mean.shape))
+    return sound_answer(own, group, inputs)
+
+
+def with_its_partner(target: int, n_models: int) -> Any:  # noqa: ANN401
+    return np.delete(np.arange(n_models), target)
+
+
 def rmia_fault(what: str, name: str, broken: Any, question: Question | None = None, **settings: object) -> Fault:  # noqa: ANN401
     attack, equals = formula("rmia_offline", **settings)
     return Fault(what, attack, patched(rmia_offline, name, broken), question or equals)
@@ -404,8 +424,23 @@ FAULTS = [
     Fault("the input taken for a region", formula("region", of="gradient", region=2)[0],
           patched(region, "regions_of", lambda of, read: read), formula("region", of="gradient", region=2)[1]),
     fault("the models' own answers", "region", patched(OnReading, "_moved", lambda self, signals: signals)),
+    fault("answers before training on", "reveal", patched(OnReading, "_moved", lambda self, signals: signals)),
+    fault("copies for kinds", "reveal", patched(reveal, "by_kind", copies_for_kinds)),
     fault("a reference among its own references", "per_sample", patched(per_sample, "without", keeps_itself)),
     fault("IN references too", "per_sample", patched(per_sample, "neighbours", among_all)),
+    *(Fault("IN and OUT swapped", formula(name, **SMALL)[0], scoring(name, swapped), formula(name, **SMALL)[1])
+      for name in ("shadow_classifier", "ml_leaks")),
+    Fault("one network for all classes", formula("shadow_classifier", **SMALL)[0],
+          patched(ShadowClassifier, "per_class", False), formula("shadow_classifier", **SMALL)[1]),
+    Fault("target brought to mean 0 by itself", formula("ml_leaks", **SMALL)[0],
+          patched(Networks, "answer", target_scaled_by_itself), formula("ml_leaks", **SMALL)[1]),
+    Fault("trials as they come", formula("ml_leaks", **SMALL)[0],
+          patched(Trials, "sorted", lambda one: (one.inputs.astype(float), one.is_member)), questions.follows_examples),
+    Fault("the pair's scores exchanged", formula("ml_leaks", **SMALL)[0],
+          patched(Learned, "_scores", lambda *args: sound_scores(*args)[::-1]),
+          questions.says_the_same_of_all_targets_at_once),
+    Fault("the partner among the references", formula("ml_leaks", **SMALL)[0],
+          patched(lineup, "without_pair", with_its_partner), questions.looks_at_no_targets_membership),
     Fault("looks up who is a member", row_of("lira").attack, patched(LiRA, "score_all", peeking),
           questions.looks_at_no_targets_membership),
     *lira_faults("lira"),

@@ -17,6 +17,7 @@ from membrane.attacks.leave_out import LogSumsBut, MomentsBut
 from membrane.attacks.references import log_mean_exp, log_mixture
 from membrane.core.errors import DataError, ModelError, NotEnoughDataError
 from tests.attacks.bank import LEAK, draw_bank
+from tests.attacks.rows import ATTACK_ROWS
 from tests.attacks.test_attack import Satisfied
 
 
@@ -96,8 +97,8 @@ def test_blocks_change_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> No
     np.testing.assert_array_equal(ATTACKS.make(name).against_all(bank.lineup), whole)
 
 
-@pytest.mark.parametrize("name", list(ATTACKS))
-def test_memory_mapped_signals_give_the_same_and_are_not_written(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("attack", {row.name: row.attack for row in ATTACK_ROWS}.values(), ids=lambda one: one.name)
+def test_memory_mapped_signals_give_the_same_and_are_not_written(attack: Attack, tmp_path: Path) -> None:
     bank = draw_bank(3, LEAK, 8, 50, 2)
 
     def mapped(values: np.ndarray) -> np.ndarray:
@@ -107,7 +108,6 @@ def test_memory_mapped_signals_give_the_same_and_are_not_written(name: str, tmp_
 
     line = bank.lineup
     on_disk = dataclasses.replace(line, pool=line.pool.map(mapped), population=line.population.map(mapped))
-    attack = ATTACKS.make(name)
     np.testing.assert_array_equal(attack.against_all(on_disk), attack.against_all(line))
 
 

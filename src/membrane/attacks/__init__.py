@@ -14,21 +14,29 @@ from membrane.attacks.correctness import Correctness
 from membrane.attacks.ensemble import Ensemble
 from membrane.attacks.entropy import Entropy
 from membrane.attacks.gradient_norm import GradientNorm
+from membrane.attacks.label_augmented import LabelAugmented
+from membrane.attacks.label_boundary import LabelBoundary
+from membrane.attacks.label_learned import LabelLearned
+from membrane.attacks.label_noise import LabelNoise
 from membrane.attacks.lineup import Lineup
 from membrane.attacks.lira import LiRA
 from membrane.attacks.lira_offline import OfflineLiRA
 from membrane.attacks.lira_student import StudentLiRA
 from membrane.attacks.loss import LossThreshold
+from membrane.attacks.max_posterior import MaxPosterior
 from membrane.attacks.midpoint import Midpoint
+from membrane.attacks.ml_leaks import MLLeaks
 from membrane.attacks.modified_entropy import ModifiedEntropy
 from membrane.attacks.per_sample import PerSample
 from membrane.attacks.population import Population
 from membrane.attacks.range_membership import RangeMembership
 from membrane.attacks.reference import AttackR
 from membrane.attacks.region import Region
+from membrane.attacks.reveal import Reveal
 from membrane.attacks.rmia import RMIA
 from membrane.attacks.rmia_offline import OfflineRMIA
 from membrane.attacks.rmia_vote import VotingRMIA
+from membrane.attacks.shadow_classifier import ShadowClassifier
 from membrane.core.catalogue import Catalogue
 
 ATTACKS: Catalogue[Attack] = Catalogue(
@@ -55,8 +63,16 @@ ATTACKS: Catalogue[Attack] = Catalogue(
         RangeMembership,
         PerSample,
         Ensemble,
+        LabelAugmented,
+        LabelLearned,
+        LabelNoise,
+        LabelBoundary,
         GradientNorm,
         Region,
+        Reveal,
+        MaxPosterior,
+        MLLeaks,
+        ShadowClassifier,
     ],
 )
 
@@ -73,9 +89,15 @@ __all__ = [
     "Ensemble",
     "Entropy",
     "GradientNorm",
+    "LabelAugmented",
+    "LabelBoundary",
+    "LabelLearned",
+    "LabelNoise",
     "LiRA",
     "Lineup",
     "LossThreshold",
+    "MLLeaks",
+    "MaxPosterior",
     "Midpoint",
     "ModifiedEntropy",
     "OfflineBASE",
@@ -85,7 +107,9 @@ __all__ = [
     "Population",
     "RangeMembership",
     "Region",
+    "Reveal",
     "Scores",
+    "ShadowClassifier",
     "StudentLiRA",
     "VotingRMIA",
 ]

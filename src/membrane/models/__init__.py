@@ -5,7 +5,7 @@ from membrane.models.answers import Answers, from_onnx
 from membrane.models.mlp import MLP, PurchaseMLP, TexasMLP
 from membrane.models.model import Model, Normalization, initialize
 from membrane.models.resnet import ResNet, ResNet18, ResNet20, ResNet56
-from membrane.models.signals import logits_of, signals_from_logits, signals_of
+from membrane.models.signals import log_probabilities, logits_of, signals_from_logits, signals_of
 from membrane.models.start import file_checksum, start_from
 from membrane.models.steady import check_steady
 from membrane.models.timm_nets import Timm
@@ -53,6 +53,7 @@ __all__ = [
     "file_checksum",
     "from_onnx",
     "initialize",
+    "log_probabilities",
     "logits_of",
     "signals_from_logits",
     "signals_of",

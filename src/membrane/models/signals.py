@@ -107,8 +107,8 @@ def signals_from_logits(logits: Tensor, y: Tensor) -> Signals:
     y = y[:, None]
     z_y, rescaled, others = _against_rest(z, y)
     top = z.argmax(1, keepdim=True)
-    _, lead, _ = _against_rest(z, top)
-    log_p = torch.log_softmax(z, 1).scatter(1, top, logsigmoid(lead))
+    lead = _against_rest(z, top)[1]
+    log_p = log_probabilities(logits)
     p = log_p.exp()
     log_not_p = torch.log1p(-p.scatter(1, top, 0.0)).scatter(1, top, logsigmoid(-lead))
     loss = -logsigmoid(rescaled)
@@ -123,6 +123,14 @@ def signals_from_logits(logits: Tensor, y: Tensor) -> Signals:
     return Signals.of({name: value.float().numpy() for name, value in fields.items()})
 
 
+def log_probabilities(logits: Tensor) -> Tensor:
+    """(N, C) float64 logarithms of the softmax of logits (N, C), exact to rounding also where they are near 0."""
+    z = logits.double()
+    # Only the likeliest class can have a probability near 1, where log p and log(1 - p) would cancel.
+    top = z.argmax(1, keepdim=True)
+    return torch.log_softmax(z, 1).scatter(1, top, logsigmoid(_against_rest(z, top)[1]))
+
+
 def _against_rest(z: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The chosen logit (N, 1), how far it is above the logsumexp of the others (N, 1), and the others (N, C)."""
     others = z.scatter(1, chosen, -torch.inf)
@@ -130,8 +138,14 @@ def _against_rest(z: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return own, own - torch.logsumexp(others, 1, keepdim=True), others
 
 
-def signals_of(model: nn.Module, examples: Examples, batch_size: int = 125) -> Signals:
-    """Signals (N, 1) of a model on examples, one query each.
+def signals_of(model: nn.Module, examples: Examples, batch_size: int = 125, queries: Queries = "identity") -> Signals:
+    """Signals (N, Q) of a model on examples.
+
+    Args:
+        model: Takes (B, ...) inputs, pixels in [0, 1] or features.
+        examples: N of them.
+        batch_size: Memory against speed.
+        queries: Ways in which each is asked for.
 
     Raises:
         ModelError: If the model's output is not (B, C) logits or not finite.

@@ -4,18 +4,30 @@ A new reading is one file here, one line in ``READINGS`` and one row in the test
 """
 
 from membrane.core.catalogue import Catalogue
+from membrane.readings.augmented_labels import AugmentedLabels
+from membrane.readings.boundary import Boundary
 from membrane.readings.gradients import Gradients
 from membrane.readings.inside import inside
+from membrane.readings.noisy_labels import NoisyLabels
+from membrane.readings.posteriors import Posteriors
 from membrane.readings.reading import Reading, Reveals, distinct, most_open, opens
 from membrane.readings.region_outputs import RegionOutputs
+from membrane.readings.revealed import Revealed
 
-READINGS: Catalogue[Reading] = Catalogue("reading", [Gradients, RegionOutputs])
+READINGS: Catalogue[Reading] = Catalogue(
+    "reading", [Gradients, RegionOutputs, Revealed, Posteriors, AugmentedLabels, NoisyLabels, Boundary]
+)
 
 __all__ = [
     "READINGS",
+    "AugmentedLabels",
+    "Boundary",
     "Gradients",
+    "NoisyLabels",
+    "Posteriors",
     "Reading",
     "RegionOutputs",
+    "Revealed",
     "Reveals",
     "distinct",
     "inside",
