@@ -17,7 +17,10 @@ from membrane.data import Examples
 from membrane.models import MLP, ResNet
 from membrane.readings import READINGS, Reading
 
-QUICK: Mapping[str, Mapping[str, Any]] = {}  # settings under which a costly one takes a moment
+QUICK: Mapping[str, Mapping[str, Any]] = {  # settings under which a costly one takes a moment
+    "boundary": {"budget": 150},
+    "noisy_labels": {"copies": 5},
+}
 
 KINDS = ("images", "features")
 

@@ -70,8 +70,9 @@ def show(out: Path, seconds: float) -> None:
 
 
 def _with(run: Run, references: int | None, queries: Queries | None, seed: int | None) -> Run:
-    given = {"references": references, "queries": queries}
-    sizes = dataclasses.replace(run.sizes, **{name: value for name, value in given.items() if value is not None})
+    sizes = run.sizes
+    sizes = sizes if references is None else dataclasses.replace(sizes, references=references)
+    sizes = sizes if queries is None else dataclasses.replace(sizes, queries=queries)
     return dataclasses.replace(run, sizes=sizes, seed=run.seed if seed is None else seed)
 
 
