@@ -16,7 +16,10 @@ from membrane.defenses import (
     CRL,
     DMP,
     HAMP,
+    KCD,
     L2,
+    MIST,
+    PAST,
     SELENA,
     CutMix,
     Defense,
@@ -27,6 +30,7 @@ from membrane.defenses import (
     LabelSmoothing,
     Mixup,
     MixupMMD,
+    NeuGuard,
     RelaxLoss,
     ShortSchedule,
     Temperature,
@@ -47,6 +51,9 @@ PROTECTING = [
     MixupMMD(),
     SELENA(5, 2),
     DMP(),
+    KCD(),
+    MIST(2, 0.3),
+    PAST(0.006),
     ShortSchedule(8),
 ]
 # Promise to be less sure of what was learnt, wrong labels included.
@@ -57,6 +64,7 @@ REGULARIZING = [
     Dropout(0.5),
     Mixup(),
     CutMix(),
+    NeuGuard(0.1, 5.0),
     Temperature(5.0),
 ]
 

@@ -12,15 +12,21 @@ from membrane.defenses.dropout import Dropout
 from membrane.defenses.early_stopping import EarlyStopping
 from membrane.defenses.focal import FocalLoss
 from membrane.defenses.hamp import HAMP, HAMPOutput, HAMPTraining
+from membrane.defenses.kcd import KCD
 from membrane.defenses.l2 import L2
 from membrane.defenses.label_smoothing import LabelSmoothing
 from membrane.defenses.memguard import MemGuard
+from membrane.defenses.mist import MIST
 from membrane.defenses.mixup import Mixup
 from membrane.defenses.mixup_mmd import MixupMMD
+from membrane.defenses.neuguard import NeuGuard
+from membrane.defenses.past import PAST
 from membrane.defenses.relaxloss import RelaxLoss
 from membrane.defenses.rounding import Rounding
+from membrane.defenses.sam import SAM
 from membrane.defenses.selena import SELENA
 from membrane.defenses.short_schedule import ShortSchedule
+from membrane.defenses.swa import SWA
 from membrane.defenses.temperature import Temperature
 from membrane.defenses.top_k import TopK
 from membrane.defenses.windows import WeightAveraging
@@ -33,6 +39,8 @@ DEFENSES: Catalogue[Defense] = Catalogue(
         EarlyStopping,
         ShortSchedule,
         WeightAveraging,
+        SWA,
+        SAM,
         LabelSmoothing,
         ConfidencePenalty,
         FocalLoss,
@@ -50,6 +58,10 @@ DEFENSES: Catalogue[Defense] = Catalogue(
         AdvReg,
         DMP,
         SELENA,
+        KCD,
+        MIST,
+        NeuGuard,
+        PAST,
         DPSGD,
         MemGuard,
         Temperature,
@@ -65,8 +77,13 @@ __all__ = [
     "DMP",
     "DPSGD",
     "HAMP",
+    "KCD",
     "L2",
+    "MIST",
+    "PAST",
+    "SAM",
     "SELENA",
+    "SWA",
     "AdvReg",
     "ConfidencePenalty",
     "CutMix",
@@ -80,6 +97,7 @@ __all__ = [
     "MemGuard",
     "Mixup",
     "MixupMMD",
+    "NeuGuard",
     "RelaxLoss",
     "Rounding",
     "ShortSchedule",

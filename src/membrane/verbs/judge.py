@@ -13,8 +13,8 @@ from membrane.core.store import Store
 from membrane.data import Task
 from membrane.data.membership import references_each
 from membrane.training import Bank, Recipe
-from membrane.verbs.informed import choices_of, informed_scores
 from membrane.verbs.compare import against_baseline
+from membrane.verbs.informed import choices_of, informed_scores
 from membrane.verbs.measure import Measurement, measure
 from membrane.verbs.observe import score_bank
 from membrane.verbs.outcome import Audit
