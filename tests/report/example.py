@@ -49,6 +49,14 @@ def example(count: int = 5) -> dict[str, Any]:
             "attacks": _attacks(),
             "comparisons": _comparisons() if count > 1 else [],
             "limits": ["Everything ran on one machine, with one seed for the split."],
+            "against": [_against(*row) for row in rows[1:]],
+            "tier": {
+                "name": "few references",
+                "references": 6,
+                "weights": False,
+                "next": {"name": "many references", "models": 66, "adds": "a variance for each example"},
+                "unread": "attacks that read the weights",
+            },
         }
     )
 
@@ -81,6 +89,10 @@ def _entry(label: str, defense: dict[str, Any], test: float, train: float, auc: 
         "accuracy": {"test": rate(test, 80_000, 0.0035), "train": rate(train, 80_000, 0.002), "gap": train - test},
         "slices": {"population": _slice("population", auc), "canaries": _slice("canaries", canary)},
         "exposed": [_exposed(i, auc) for i in range(12)],
+        "risk": _risk(auc),
+        "groups": _groups(),
+        "epsilon": _epsilon(canary),
+        "facts": {"epoch": {"mean": 4.5, "low": 3, "high": 6}} if protected else None,
         "plan": _plan() if protected else None,
         "plans_agreement": (
             {
@@ -105,6 +117,64 @@ def _exposed(i: int, auc: float) -> dict[str, Any]:
         "slice": kind,
         "caught": 1 - (1 - auc) * 0.01 * (i + 1),
         "n_targets": 4,
+        "by": {"fpr": 0.01, "models": rate(0.75, 4, 0.2), "falsely": 1, "others": 4},
+    }
+
+
+def _against(label: str, defense: dict[str, Any], test: float, train: float, auc: float, canary: float) -> Any:  # noqa: ANN401
+    _, _, base_test, _, base_auc, base_canary = ENTRIES[0]
+
+    def change(area: float, base: float) -> dict[str, Any]:
+        caught = {"fpr": 0.01, **_interval(0.6 * (area - base), 0.02)}
+        return {"attacks": ["lira", "lira"], "auc": _interval(area - base, 0.005), "tpr": [caught]}
+
+    slices = {"population": change(auc, base_auc), "canaries": change(canary, base_canary)}
+    return {"entry": label, "baseline": "undefended", "accuracy": _interval(test - base_test, 0.004), "slices": slices}
+
+
+def _risk(auc: float) -> dict[str, Any]:
+    return {
+        "attack": "lira",
+        "slice": "population",
+        "fpr": 0.01,
+        "by_any": rate(0.6 * auc, 19_750, 0.007),
+        "by_most": rate(0.4 * auc, 19_750, 0.006),
+        "by_all": rate(0.2 * auc, 19_750, 0.005),
+        "overlap": 0.61,
+        "overlap_by_chance": 0.17,
+        "falsely_twice": rate(0.0021, 19_750, 0.0007),
+        "falsely_twice_by_chance": 0.0006,
+    }
+
+
+def _groups() -> dict[str, Any]:
+    names = _task()["classes"]
+    compared = [
+        {
+            "name": f"class {name}",
+            "n_members": 7_900,
+            "n_non_members": 7_900,
+            "excess": spread(0.034 if name == "cat" else -0.001, 0.008),
+            "p_value": 0.00001 if name == "cat" else 0.62,
+            "adjusted": 0.0001 if name == "cat" else 1.0,
+        }
+        for name in names
+    ]
+    return {"attack": "lira", "slice": "population", "level": 0.95, "too_small": 0, "compared": compared}
+
+
+def _epsilon(canary: float) -> dict[str, Any]:
+    if canary < 0.8:
+        return {"refused": "the attacks tell no couple of canaries apart."}
+    return {
+        "low": 2.31,
+        "delta": 1e-5,
+        "level": 0.95,
+        "attack": "lira",
+        "n_couples": 61,
+        "n_guesses": 61,
+        "n_correct": 60,
+        "n_audits": 18,
     }
 
 
@@ -141,7 +211,11 @@ def _attack(auc: float, members: int, non_members: int, half: float) -> dict[str
 
 def _tpr(value: float, fpr: float, members: int, non_members: int) -> dict[str, Any]:
     if fpr * non_members < 10:
-        return {"fpr": fpr, "refused": f"needs at least {round(10 / fpr):,} non-members; there are {non_members:,}."}
+        return {
+            "fpr": fpr,
+            "refused": f"needs at least {round(10 / fpr):,} non-members; there are {non_members:,}.",
+            "to_measure": 24_000,
+        }
     return {"fpr": fpr, **rate(value, members, 2.2 * (value * (1 - value) / members) ** 0.5 + 0.0005)}
 
 

@@ -50,6 +50,8 @@ def first_attack(results: dict[str, Any]) -> dict[str, Any]:
         (lambda r: first_attack(r)["auc"].update(low="0.5"), "low is str '0.5'; it must be number"),
         (lambda r: first_attack(r)["roc"].update(tpr=[0.0]), "need equal many"),
         (lambda r: first_attack(r)["tpr"].append({"fpr": 0.5}), "neither a value with n nor a refusal"),
+        (lambda r: r["against"][0].update(entry="x"), "against compares 'x' with 'undefended'; the entries are"),
+        (lambda r: r["entries"][0]["epsilon"].pop("n_guesses"), "neither all of low, delta"),
         (lambda r: r["entries"][0]["slices"]["canaries"].update(strongest="x"), "strongest is 'x'; its attacks are"),
     ],
 )

@@ -208,8 +208,18 @@ def test_hostile_texts_are_escaped_everywhere(tmp_path: Path) -> None:
 
 
 def optional_parts() -> Iterator[tuple[str, Callable[[dict[str, Any]], dict[str, Any]]]]:
-    for name in ("created", "settings", "versions", "baseline", "attacks", "comparisons", "limits"):
+    for name in ("created", "settings", "versions", "baseline", "attacks", "comparisons", "limits", "against", "tier"):
         yield name, lambda results, name=name: results
+    for name in ("risk", "groups", "epsilon", "facts"):
+        yield name, lambda results, name=name: results["entries"][0]
+    for name in ("overlap", "falsely_twice_by_chance"):
+        yield name, lambda results, name=name: results["entries"][0]["risk"]
+    for name in ("models",):
+        yield name, lambda results, name=name: results["entries"][0]["exposed"][0]["by"]
+    yield "by", lambda results: results["entries"][0]["exposed"][0]
+    for name in ("next", "unread"):
+        yield name, lambda results, name=name: results["tier"]
+    yield "tpr", lambda results: results["against"][0]["slices"]["canaries"]
     for name in ("defense", "exposed", "plan", "plans_agreement", "risk_map", "seconds"):
         yield name, lambda results, name=name: results["entries"][-1]
     for name in ("canaries", "holdout", "test", "members_per_model", "classes"):

@@ -24,11 +24,15 @@ def test_several_entries_are_compared_with_the_baseline_at_their_accuracy() -> N
     assert first.endswith("Test accuracy is 52.8 % (95 % interval 52.5–53.2, 80,000 predictions).")
     assert len(others) == 4
     assert others[-1].startswith(
-        "PPTP: lower measured leakage, test accuracy 55.1 % against 52.8 % (+2.3 points). The strongest of 6 attacks"
+        "PPTP: lower measured leakage (−0.284 AUC, −0.289 to −0.279), test accuracy 55.1 % against 52.8 % "
+        "(+2.3 points, +1.9 to +2.7). The strongest of 6 attacks"
     )
     assert "50 % is guessing); for undefended it is 95.4 % (95.0–95.8)." in others[-1]
     assert others[-1].endswith("while accusing 1 % of non-members; for undefended it is 98.2 % (97.2–99.2).")
-    assert "(+0.3 points, within overlapping intervals)" in others[1]
+    results = example()
+    results["against"] = None
+    assert "PPTP: lower measured leakage, test accuracy 55.1 % against 52.8 % (+2.3 points)." in verdict(results)[-1]
+    assert "(+0.3 points, within overlapping intervals)" in verdict(results)[2]
 
 
 def best(results: dict[str, Any], entry: int, slice_name: str = "population") -> dict[str, Any]:
@@ -36,21 +40,42 @@ def best(results: dict[str, Any], entry: int, slice_name: str = "population") ->
     return attack
 
 
-def test_overlapping_intervals_are_not_called_lower() -> None:
+def unpaired() -> dict[str, Any]:
+    """Two entries that were not compared in pairs."""
+    return {**example(2), "against": []}
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [
+        (-0.02, -0.001, "lower measured leakage"),
+        (0.001, 0.02, "higher measured leakage"),
+        (-0.02, 0.0, "no difference in leakage that the intervals resolve"),
+        (None, None, "no difference in leakage that the intervals resolve"),
+    ],
+)
+def test_the_paired_interval_decides_what_is_called_lower(low: float | None, high: float | None, words: str) -> None:
     results = example(2)
+    results["against"][0]["slices"]["population"]["auc"].update(low=low, high=high)
+    assert verdict(results)[1].startswith(f"PPTP: {words} (")
+    assert ("no interval" in verdict(results)[1]) is (low is None)
+
+
+def test_overlapping_intervals_are_not_called_lower() -> None:
+    results = unpaired()
     best(results, 1)["auc"].update(value=0.9500, low=0.9450, high=0.9505)
     assert "no difference in leakage that the intervals resolve" in verdict(results)[1]
     assert "lower" not in verdict(results)[1]
 
 
 def test_a_defense_that_leaks_more_is_told_so() -> None:
-    results = example(2)
+    results = unpaired()
     best(results, 1)["auc"].update(value=0.99, low=0.985, high=0.995)
     assert "PPTP: higher measured leakage" in verdict(results)[1]
 
 
 def test_without_an_interval_nothing_is_claimed() -> None:
-    results = example(2)
+    results = unpaired()
     best(results, 1)["auc"].update(low=None, high=None)
     assert "no difference in leakage that the intervals resolve" in verdict(results)[1]
     assert "(no interval, 78,400 members" in verdict(results)[1]

@@ -69,7 +69,7 @@ def test_risk_and_groups_are_found_where_they_were_planted() -> None:
     by = plain["exposed"][0]["by"]
     assert (by["models"]["n"], by["others"]) == (R / 2, R / 2)
     assert by["models"]["successes"] == R / 2
-    assert [one["name"] for one in plain["groups"]["compared"]] == ["a", "b", "c"]
+    assert [one["name"] for one in plain["groups"]["compared"]] == ["class a", "class b", "class c"]
     assert min(one["adjusted"] for one in plain["groups"]["compared"]) > 0.01
 
 

@@ -89,17 +89,17 @@ def _beside(value: float | None, other: float | None, what: str) -> Cell:
 
 def exposed(entry: Results) -> Table | None:
     """The records that the attacks recognize best, None if the entry lists none."""
+    known = [one["by"] for one in entry.get("exposed") or () if one.get("by")]
     rows = [
         [
             head(f"{one['index']}"),
             word(one["label"]),
             word(one["slice"]),
             Cell(fmt.percent(one["caught"])),
-            *(_by(one) or [Cell(fmt.count(one["n_targets"]))]),
+            *(_by(one) if known else [Cell(fmt.count(one["n_targets"]))]),
         ]
         for one in entry.get("exposed") or ()
     ]
-    known = [one["by"] for one in entry.get("exposed") or () if one.get("by")]
     at = f" at {100 * known[0]['fpr']:g} % FPR" if known else ""
     last = [f"Models that catch it{at}", "Falsely accused by"] if known else ["Target models"]
     columns = ["Record", "Class", "Slice", "Non-member trials below it", *last]
@@ -110,7 +110,7 @@ def _by(one: Results) -> list[Cell]:
     """How many models trained on a record catch it, with the interval for another one, and how many others do."""
     by = one.get("by")
     if not by:
-        return []
+        return [Cell(fmt.NONE)] * 2
     falsely, rate = Cell(f"{by['falsely']} of {by['others']}"), by.get("models")
     if not rate:
         return [Cell(fmt.NONE), falsely]

@@ -52,4 +52,7 @@ def _slice(one: Measurement, base: Measurement, name: str) -> dict[str, Any]:
 
 
 def _plain(change: Estimate, one: Measurement) -> dict[str, Any]:
-    return plain_interval(difference_interval(change, models_per_cluster=one.models_per_cluster, level=LEVEL))
+    found = plain_interval(difference_interval(change, models_per_cluster=one.models_per_cluster, level=LEVEL))
+    if not change.influence.any():  # both at the end of the scale, or the same: that there is no error is not known
+        return found | {"low": None, "high": None, "note": "nothing varies that an interval could be told from"}
+    return found

@@ -229,7 +229,7 @@ def measure(
         scores,
         task.membership,
         (Slice("population", ~canary), Slice("canaries", canary)) if canary.any() else (Slice("population", ~canary),),
-        (*class_slices(task.pool.y.numpy(), list(task.pool.classes)), *subgroups),
+        (*class_slices(task.pool.y.numpy(), [f"class {name}" for name in task.pool.classes]), *subgroups),
         bank.test.correct[..., 0].astype(np.float64),
         bank.pool.correct[..., 0].astype(np.float64),
         seed,
