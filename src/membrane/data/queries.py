@@ -64,11 +64,13 @@ def ways(queries: Queries) -> tuple[Way, ...]:
     return tuple(Way(mirror, down, right) for mirror in mirrors for down in steps for right in steps)
 
 
-def query_mistakes(queries: str, examples: Examples) -> list[str]:
-    """What is wrong with asking for these examples in this way, a sentence each."""
+def query_mistakes(queries: str, examples: Examples | None = None, called: str = "queries") -> list[str]:
+    """What is wrong with a setting, and with asking for these examples in this way, a sentence each."""
     if queries not in get_args(Queries):
-        return [f"queries is {queries!r}; it must be one of {', '.join(get_args(Queries))}."]
-    shape = tuple(examples.x.shape[1:])
-    if queries == "identity" or (len(shape) == 3 and min(shape[1:]) >= 2):
+        return [f"{called} is {queries!r}; it must be one of {', '.join(get_args(Queries))}."]
+    if queries == "identity" or examples is None:
         return []
-    return [f"queries is {queries!r}, for images of 2 x 2 pixels or more; inputs are {shape}. Use 'identity'."]
+    shape = tuple(examples.x.shape[1:])
+    if len(shape) == 3 and min(shape[1:]) >= 2:
+        return []
+    return [f"{called} is {queries!r}, for images of 2 x 2 pixels or more; inputs are {shape}. Use 'identity'."]
