@@ -285,13 +285,38 @@ def test_a_function_is_audited_but_not_protected(tmp_path: Path, say: Say) -> No
     assert "call membrane.protect" in err
 
 
-@pytest.mark.parametrize("kind", ["attacks", "defenses", "models", "data"])
+def test_an_own_function_trains_in_processes_too(tmp_path: Path, say: Say) -> None:
+    """Its module lies beside the run file, which is on nobody's import path."""
+    (tmp_path / "loop_elsewhere.py").write_text(
+        "import os\nfrom membrane.models import MLP\nfrom membrane.training import Recipe\n\n\n"
+        "def train(members, holdout, generator):\n"
+        f"    open({str(tmp_path / 'log')!r}, 'a').write(f'{{os.getpid()}} ')\n"
+        "    return Recipe(model=MLP((8,)), epochs=1, batch_size=50)(members, holdout, generator)\n"
+    )
+    file = tmp_path / "run.toml"
+    file.write_text(
+        'train = "loop_elsewhere:train"\ndata = "digits"\nattacks = ["loss"]\n'
+        'audit = { references = 4, pool = 200 }\nengine = { name = "processes", threads = 1 }\n'
+    )
+    status, _, err = say("audit", file, "--out", tmp_path / "a", "--quiet", "--workers", 1)
+    assert status == 0, err
+    assert read_json(tmp_path / "a" / "audit.json")["settings"]["engine"]["workers"] == 1
+    pids = (tmp_path / "log").read_text().split()
+    assert len(pids) == 4
+    assert len(set(pids)) == 1
+    assert str(os.getpid()) not in pids
+    status, _, err = say("audit", file, "--out", tmp_path / "b", "--quiet", "--engine", "in_process", "--workers", 2)
+    assert status == 2
+    assert "has no setting 'workers'" in err
+
+
+@pytest.mark.parametrize("kind", ["attacks", "defenses", "models", "data", "engines"])
 def test_list_names_everything_with_its_settings(kind: str, say: Say) -> None:
     status, out, _ = say("list", kind, "--json")
     found = json.loads(out)
     text = say("list", kind)[1]
     assert status == 0
-    assert {"attacks": "loss", "defenses": "pptp", "models": "mlp", "data": "digits"}[kind] in {
+    assert {"attacks": "loss", "defenses": "pptp", "models": "mlp", "data": "digits", "engines": "processes"}[kind] in {
         one["name"] for one in found
     }
     for one in found:

@@ -15,6 +15,7 @@ from membrane.core.errors import MembraneError, SettingError
 from membrane.data import LongTail, Parquet, Unique
 from membrane.defenses import RelaxLoss
 from membrane.pptp import PPTP, FrozenPlan, Plan, Stretch
+from membrane.training.engines import Processes, RayCluster
 from tests.cli import runs
 
 HERE = Path(".")
@@ -38,6 +39,15 @@ def test_a_good_run_is_read() -> None:
 def test_completed_settings_read_back_as_the_same_run() -> None:
     run = run_from(runs.settings(), HERE)
     assert run_from(json.loads(json.dumps(run.plain())), HERE) == run
+
+
+def test_an_engine_is_read_and_a_wrong_one_refused() -> None:
+    run = run_from(runs.settings(engine={"name": "processes", "workers": 2, "threads": 1}), HERE)
+    assert run.engine == Processes(threads=1, workers=2)
+    assert run_from(json.loads(json.dumps(run.plain())), HERE) == run
+    assert run_from(runs.settings(engine="ray"), HERE).engine == RayCluster()
+    assert "Did you mean 'processes'" in mistakes(runs.settings(engine="proceses"))[0]
+    assert mistakes(runs.settings(engine=3)) == ('engine is 3; give a name or a table such as { name = "processes" }.',)
 
 
 def test_the_template_is_a_run(tmp_path: Path) -> None:

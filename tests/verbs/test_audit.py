@@ -14,6 +14,8 @@ from membrane.data import Examples, Splits
 from membrane.defenses import EarlyStopping
 from membrane.models import MLP
 from membrane.training import Recipe
+from membrane.training.engines import Processes
+from membrane.training.threads import threads
 from tests.small import task, trained
 
 QUICK = Recipe(model=MLP(widths=(64, 32)), epochs=6, batch_size=50, lr=0.05, keep=None)
@@ -50,6 +52,23 @@ def test_the_same_seed_gives_the_same_results_file(tmp_path: Path) -> None:
         membrane.audit(trains, task(), out=tmp_path / folder, seed=3)
     assert (tmp_path / "a/results.json").read_bytes() == (tmp_path / "b/results.json").read_bytes()
     assert (tmp_path / "a/scores.safetensors").read_bytes() == (tmp_path / "b/scores.safetensors").read_bytes()
+
+
+def test_processes_give_the_same_results_file(tmp_path: Path) -> None:
+    trains = {"recipe": QUICK, "own": own_train}
+    here, there = (Path(tmp_path / name) for name in ("here", "there"))
+    with threads(1):
+        membrane.audit(trains, task(), out=here, seed=3)
+    membrane.audit(trains, task(), out=there, seed=3, engine=Processes(threads=1), workers=2)
+    assert (here / "results.json").read_bytes() == (there / "results.json").read_bytes()
+    assert (here / "scores.safetensors").read_bytes() == (there / "scores.safetensors").read_bytes()
+
+
+def test_a_function_that_cannot_be_sent_is_refused_before_any_training(tmp_path: Path) -> None:
+    trains = {"recipe": QUICK, "own": lambda members, holdout, generator: own_train(members, holdout, generator)}
+    with pytest.raises(MembraneError, match="cannot be sent to another process"):
+        membrane.audit(trains, task(), out=tmp_path, engine="processes")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_second_call_trains_nothing(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import membrane
 from membrane.core.errors import MembraneError
 from membrane.data import Examples, Task
 from membrane.defenses import EarlyStopping, ShortSchedule
+from membrane.training.engines import InProcess, Processes
 from membrane.verbs.estimate import estimate_task
 from tests.training import jobs
 from tests.training.jobs import N_MODELS, recipe, small_recipe
@@ -36,6 +37,16 @@ def test_an_estimate_counts_trainings_and_says_what_they_take(task: Task) -> Non
     assert about.memory > 0
     assert f"{2 * N_MODELS} models to train: about" in str(about)
     assert about.tight == ()
+
+
+def test_models_that_are_trained_at_the_same_time_take_less_time_and_more_memory(task: Task) -> None:
+    alone = membrane.estimate(small_recipe(), task, engine=InProcess(threads=1))
+    together = membrane.estimate(small_recipe(), task, engine=Processes(threads=1), workers=3)
+    assert (alone.at_once, together.at_once) == (1, 3)
+    assert alone.memory is not None
+    assert together.memory is not None
+    assert alone.memory < together.memory < 3 * alone.memory
+    assert f"{N_MODELS} models to train, 3 at a time: about" in str(together)
 
 
 def test_more_epochs_and_a_larger_network_take_more(task: Task) -> None:

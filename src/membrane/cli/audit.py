@@ -18,6 +18,7 @@ from membrane.core.progress import silent
 from membrane.core.store import write_json
 from membrane.core.text import duration
 from membrane.data import Queries
+from membrane.training.engines import ENGINES, engine_of
 from membrane.verbs import Audit, audit
 from membrane.verbs.results import versions
 
@@ -32,6 +33,8 @@ def _add(parser: ArgumentParser) -> None:
         "--queries", choices=get_args(Queries), help="ways to ask for each image, instead of the file's"
     )
     parser.add_argument("--seed", type=int, help="instead of the file's")
+    parser.add_argument("--engine", choices=tuple(ENGINES), help="where models are trained, instead of the file's")
+    parser.add_argument("--workers", type=int, help="models at a time, for an engine that trains several")
     parser.add_argument(
         "--only-finished", action="store_true", help="train nothing: report the models that a stopped audit finished"
     )
@@ -40,7 +43,7 @@ def _add(parser: ArgumentParser) -> None:
 
 def _run(args: Namespace) -> int:
     start = time.monotonic()
-    run = _with(read_run(args.file), args.references, args.queries, args.seed)
+    run = _with(read_run(args.file), args)
     with Bar(args.quiet) as bar:
         flight = examine(run, bar)
     out = Path(args.out)
@@ -55,6 +58,7 @@ def _run(args: Namespace) -> int:
             title=run.title,
             progress=silent if args.quiet else bar,
             only_finished=args.only_finished,
+            engine=run.engine,
         )
     show(out, time.monotonic() - start)
     return 0
@@ -69,11 +73,12 @@ def show(out: Path, seconds: float) -> None:
     print(f"\nReport: {page} (figures beside it, numbers in {out / 'results.json'}); {duration(seconds)}.")
 
 
-def _with(run: Run, references: int | None, queries: Queries | None, seed: int | None) -> Run:
-    sizes = run.sizes
-    sizes = sizes if references is None else dataclasses.replace(sizes, references=references)
-    sizes = sizes if queries is None else dataclasses.replace(sizes, queries=queries)
-    return dataclasses.replace(run, sizes=sizes, seed=run.seed if seed is None else seed)
+def _with(run: Run, args: Namespace) -> Run:
+    sizes, seed = run.sizes, run.seed if args.seed is None else args.seed
+    sizes = sizes if args.references is None else dataclasses.replace(sizes, references=args.references)
+    sizes = sizes if args.queries is None else dataclasses.replace(sizes, queries=args.queries)
+    engine = engine_of(run.engine if args.engine in (None, run.engine.name) else args.engine, args.workers)
+    return dataclasses.replace(run, sizes=sizes, seed=seed, engine=engine)
 
 
 COMMAND = Command(

@@ -42,7 +42,8 @@ def _lines(flight: Preflight) -> Iterator[str]:
     for name, trials in non_member_trials(task).items():
         yield _line("rates", _rates(name, trials, len(task.membership)))
     yield _line("models", _models(run, task))
-    about = estimate_task(run.trains, task, seed=run.seed, readings=readings_of(flight.attacks))
+    readings = readings_of(flight.attacks)
+    about = estimate_task(run.trains, task, seed=run.seed, readings=readings, engine=run.engine)
     unknown = " and what your function writes" if run.recipe is None else ""
     yield _line(
         "disk",
@@ -113,9 +114,10 @@ def _time(run: Run, about: Estimate) -> str:
     if about.seconds is None:
         return f"unknown: {about.unknown}."
     plural = "" if about.n_threads == 1 else "s"
+    together = "" if about.at_once == 1 else f", {about.at_once} models at a time"
     return (
-        f"about {duration(about.seconds)} on {about.n_threads} thread{plural}, from a few batches trained here; more "
-        "if busy."
+        f"about {duration(about.seconds)} on {about.n_threads} thread{plural}{together}, from a few batches trained "
+        "here; more if busy."
     )
 
 

@@ -14,11 +14,12 @@ from membrane.core.errors import SettingError, collected, raise_all
 from membrane.core.settings import build, did_you_mean, to_plain
 from membrane.data import Queries, Source
 from membrane.training import Defense, Recipe
+from membrane.training.engines import Engine, InProcess, engine_of
 from membrane.training.fleet import TrainFunction
 
 T = TypeVar("T")
 
-KEYS = ("title", "seed", "data", "model", "recipe", "train", "defenses", "attacks", "audit")
+KEYS = ("title", "seed", "data", "model", "recipe", "train", "defenses", "attacks", "audit", "engine")
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class Run:
         seed: Decides everything that is drawn.
         title: Heading of the report.
         train: What the file calls the function.
+        engine: Where models are trained.
     """
 
     data: Source
@@ -71,6 +73,7 @@ class Run:
     seed: int = 0
     title: str = "Membership audit"
     train: str | None = None
+    engine: Engine = field(default_factory=InProcess)
 
     @property
     def trains(self) -> dict[str, Recipe | TrainFunction]:
@@ -92,7 +95,7 @@ class Run:
             plain["defenses"] = [{"label": label, **to_plain(one)} for label, one in self.defenses.items()]
         if self.attacks is not None:
             plain["attacks"] = to_plain(self.attacks)
-        return plain | {"audit": to_plain(self.sizes)}
+        return plain | {"audit": to_plain(self.sizes), "engine": to_plain(self.engine)}
 
 
 def read_run(path: str | Path) -> Run:
@@ -138,9 +141,12 @@ def run_from(settings: Mapping[str, Any], folder: Path) -> Run:
     sizes = Sizes()
     with collected(found):
         sizes = build(Sizes, table_of(settings, "audit"), "audit")
+    engine: Engine = InProcess()
+    with collected(found):
+        engine = engine_of(settings.get("engine", engine))
     raise_all(found)
     assert data is not None  # or there would be a mistake
-    return Run(data, recipe, function, defenses, attacks, sizes, seed, title, settings.get("train"))
+    return Run(data, recipe, function, defenses, attacks, sizes, seed, title, settings.get("train"), engine)
 
 
 def _typed(settings: Mapping[str, Any], key: str, kind: type[T], called: str, default: T, found: list[str]) -> T:

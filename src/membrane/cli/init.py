@@ -43,6 +43,10 @@ defenses = [
 # canary_kind = "mislabelled", "near_duplicate" or "out_of_distribution".
 # holdout: set aside for defenses that must choose (500 or more). pool: what models train on and are audited with.
 audit = { references = 16, canaries = 50, holdout = 500, pool = 1000 }
+
+# `membrane list engines`: where the reference models are trained. The results are the same, bit for bit, for as many
+# threads; several models at a time on one thread each use a machine better than one on all of them.
+# engine = { name = "processes", threads = 1 }
 """
 
 

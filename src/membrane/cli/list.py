@@ -19,6 +19,7 @@ from membrane.core.settings import to_plain
 from membrane.data import SOURCES
 from membrane.models import MODELS
 from membrane.pptp import DEFENSES, LOCATORS
+from membrane.training.engines import ENGINES
 
 CATALOGUES: Mapping[str, Catalogue[Any]] = {
     "attacks": ATTACKS,
@@ -26,6 +27,7 @@ CATALOGUES: Mapping[str, Catalogue[Any]] = {
     "estimators": LOCATORS,
     "models": MODELS,
     "data": SOURCES,
+    "engines": ENGINES,
 }
 _FACTS = {  # class attribute to what the text calls it
     "source": "source",
@@ -115,5 +117,5 @@ def _shown(entry: Mapping[str, Any]) -> str:
 
 
 COMMAND = Command(
-    "list", "list attacks, defenses, estimators, models or data", "membrane list attacks --json", _add, _run
+    "list", "list attacks, defenses, estimators, models, data or engines", "membrane list attacks --json", _add, _run
 )

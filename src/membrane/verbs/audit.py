@@ -10,11 +10,12 @@ import os
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from membrane.attacks import Attack
 from membrane.core.errors import DataError, MembraneError, SettingError, raise_all
@@ -25,7 +26,9 @@ from membrane.data.examples import Examples
 from membrane.data.membership import references_each
 from membrane.training import train_fleet
 from membrane.training.check import training_mistakes
+from membrane.training.engines import Engine, engine_of
 from membrane.training.fleet import identity_of
+from membrane.training.threads import threads
 from membrane.verbs.estimate import Estimate, estimate_task
 from membrane.verbs.judge import Judged, audit_of, judge
 from membrane.verbs.observe import choose_attacks, readings_of, refuse_unreadable
@@ -53,6 +56,8 @@ def audit(
     informed: bool = True,
     progress: Progress = silent,
     only_finished: bool = False,
+    engine: str | Mapping[str, Any] | Engine = "in_process",
+    workers: int | None = None,
 ) -> Audit:
     """Measure what a training pipeline leaks about its training sets.
 
@@ -82,6 +87,10 @@ def audit(
         progress: Told what the audit will take, then how far training is.
         only_finished: Train nothing and report what is finished in ``out``, after a kill for example; marked as
             partial in results and report.
+        engine: Where models are trained: "in_process", one after the other; "processes", several at a time on this
+            machine; "ray", on a cluster; or one of these with its settings. The results are the same, bit for bit,
+            where torch computes with as many threads.
+        workers: Models at a time, for an engine that trains several.
 
     Raises:
         AuditStopped: If interrupted (Ctrl-C). What the finished models say is in it and in ``out``, marked as
@@ -99,11 +108,15 @@ def audit(
     n_each = references_each(len(task.membership))
     chosen = choose_attacks(attacks, n_each, n_each, len(task.test))
     refuse_unreadable(chosen, task.pool, task.test)
-    if out is None:
-        with tempfile.TemporaryDirectory(prefix="membrane-") as folder:
-            return _audit(trains, task, chosen, Path(folder), seed, title, informed, progress, only_finished)
-    done = _audit(trains, task, chosen, Path(out), seed, title, informed, progress, only_finished)
-    keep(done, Path(out))
+    made = engine_of(engine, workers)
+    for one in trains.values():
+        made.refuse(one)
+    with ExitStack() as meanwhile:
+        meanwhile.enter_context(threads(made.threads or torch.get_num_threads()))  # all keys hold their number
+        if out is None:
+            out = meanwhile.enter_context(tempfile.TemporaryDirectory(prefix="membrane-"))
+        done = _audit(trains, task, chosen, Path(out), seed, title, informed, progress, only_finished, made)
+        keep(done, Path(out))
     return done
 
 
@@ -122,6 +135,8 @@ def estimate(
     attacks: Sequence[str | Attack] | None = None,
     out: str | os.PathLike[str] | None = None,
     seed: int = 0,
+    engine: str | Mapping[str, Any] | Engine = "in_process",
+    workers: int | None = None,
 ) -> Estimate:
     """What ``audit`` with the same arguments would take: models, seconds, memory and disk.
 
@@ -141,6 +156,8 @@ def estimate(
         attacks: As in ``audit``.
         out: Run folder; models that are finished there are not counted.
         seed: As in ``audit``.
+        engine: As in ``audit``.
+        workers: As in ``audit``.
 
     Raises:
         DataError: If the data do not fit.
@@ -150,8 +167,8 @@ def estimate(
     drawn = {"canary_kind": canary_kind, "allow_duplicates": allow_duplicates, "near_duplicates": near_duplicates}
     trains, task = _checked(train, _task(data, references, canaries, holdout, pool, queries, seed, drawn))
     n_each = references_each(len(task.membership))
-    chosen = choose_attacks(attacks, n_each, n_each, len(task.test))
-    return estimate_task(trains, task, None if out is None else Path(out), seed, readings_of(chosen))
+    readings = readings_of(choose_attacks(attacks, n_each, n_each, len(task.test)))
+    return estimate_task(trains, task, None if out is None else Path(out), seed, readings, engine_of(engine, workers))
 
 
 def _checked(train: Train | Mapping[str, Train], task: Task) -> tuple[dict[str, Train], Task]:
@@ -200,6 +217,7 @@ def _audit(
     informed: bool,
     progress: Progress,
     only_finished: bool,
+    engine: Engine,
 ) -> Audit:
     store = Store(out / "store")
     # Once: a counter in a function, moved by an earlier pipeline, must not change its key.
@@ -208,12 +226,14 @@ def _audit(
     if only_finished:
         return so_far(*rest, progress)
     if progress is not silent:  # trying a few batches takes a moment, which nobody would see the use of
-        progress(str(estimate_task(trains, task, out, seed, readings_of(attacks))), 0.0, 1.0)
+        progress(str(estimate_task(trains, task, out, seed, readings_of(attacks), engine)), 0.0, 1.0)
     parts: dict[str, Judged] = {}
     try:
         for i, (label, train) in enumerate(trains.items()):
             start, named = time.perf_counter(), _named(progress, label, i, len(trains))
-            bank = train_fleet(train, task, store, seed, named, None, label, functions[label], readings_of(attacks))
+            bank = train_fleet(
+                train, task, store, seed, named, None, label, functions[label], readings_of(attacks), engine
+            )
             parts[label] = judge(label, train, bank, task, attacks, store, seed, None, informed, named, start)
     except KeyboardInterrupt:
         raise _stopped(out, *rest) from None

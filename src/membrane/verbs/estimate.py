@@ -24,8 +24,10 @@ from membrane.pptp import PPTP
 from membrane.readings import Reading
 from membrane.regions.trail import kept_epochs
 from membrane.training import Defense, Recipe, fit
+from membrane.training.engines import Engine, InProcess
 from membrane.training.fleet import finished_rows, training_key
 from membrane.training.memory import need_of
+from membrane.training.threads import processors, threads
 from membrane.verbs.results import Train
 
 MOST_PARAMETERS = 10**10
@@ -46,7 +48,8 @@ class Estimate:
         free_memory: Bytes of memory that can be had; None if the system does not tell.
         disk: Bytes in the run folder; without what a user's function writes.
         free_disk: Bytes free there.
-        n_threads: That torch computes with.
+        n_threads: That torch computes with, for each model.
+        at_once: Models that are trained at the same time.
     """
 
     n_models: int
@@ -58,6 +61,7 @@ class Estimate:
     disk: int
     free_disk: int
     n_threads: int
+    at_once: int = 1
 
     @property
     def tight(self) -> tuple[str, ...]:
@@ -76,7 +80,8 @@ class Estimate:
             return "all models are finished"
         time = f"time unknown ({self.unknown})" if self.seconds is None else f"about {duration(self.seconds)}"
         memory = "" if self.memory is None else f", {megabytes(self.memory)} of memory"
-        text = f"{self.n_trainings} models to train: {time}{memory}, {megabytes(self.disk)} on disk"
+        together = "" if self.at_once == 1 else f", {self.at_once} at a time"
+        text = f"{self.n_trainings} models to train{together}: {time}{memory}, {megabytes(self.disk)} on disk"
         return " ".join([text, *(f"TOO LITTLE: {one}" for one in self.tight)])
 
 
@@ -86,6 +91,7 @@ def estimate_task(
     out: Path | None = None,
     seed: int = 0,
     readings: Sequence[Reading] = (),
+    engine: Engine | None = None,
 ) -> Estimate:
     """What an audit of these pipelines on this task takes.
 
@@ -97,7 +103,21 @@ def estimate_task(
         out: Run folder, whose finished models are not counted.
         seed: Of the audit, which finished models are known by.
         readings: What is read off every model beyond its signals.
+        engine: That trains; one model after the other if not given.
     """
+    engine = engine or InProcess()
+    with threads(engine.threads or torch.get_num_threads()):
+        return _estimate(trains, task, out, seed, readings, engine)
+
+
+def _estimate(
+    trains: Mapping[str, Train],
+    task: Task,
+    out: Path | None,
+    seed: int,
+    readings: Sequence[Reading],
+    engine: Engine,
+) -> Estimate:
     store = None if out is None else Store(out / "store")
     left = {label: _unfinished(label, train, task, store, seed, readings) for label, train in trains.items()}
     calls = sum(len(rows) for label, rows in left.items() if not isinstance(trains[label], Recipe))
@@ -122,19 +142,23 @@ def estimate_task(
         seconds += per_batch * n_batches * _epochs(recipe) * len(to_train)
         asked = sum(len(left[label]) for label in labels) * questions(task, readings)
         seconds += per_batch * _FORWARD_SHARE * (searched + asked) / recipe.batch_size
+    n_threads = torch.get_num_threads()
+    at_once = engine.at_once(max(n_trainings, 1), n_threads)
+    pace = min(at_once, max(processors() // n_threads, 1))  # what shares processors is not faster
     if calls:
         unknown = "only your function knows how long it takes"
     free = next(parent for parent in [out or Path(), *(out or Path()).absolute().parents] if parent.exists())
     return Estimate(
         n_models=len(task.membership),
         n_trainings=n_trainings,
-        seconds=None if unknown else seconds,
+        seconds=None if unknown else seconds / pace,
         unknown=unknown,
-        memory=None if calls else memory + _signal_bytes(task),
+        memory=None if calls else memory * at_once + _signal_bytes(task),
         free_memory=free_bytes(torch.device("cpu")),
         disk=disk_bytes(trains, task),
         free_disk=shutil.disk_usage(free).free,
-        n_threads=torch.get_num_threads(),
+        n_threads=n_threads,
+        at_once=at_once,
     )
 
 
