@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -66,7 +66,7 @@ class RayCluster(Engine):
         ray = _library()
         with _connected(ray, self.address):
             sent = _sent(ray, job)
-            board = ray.remote(num_cpus=0)(_Board).remote()
+            board = _board(ray)
             task = ray.remote(
                 num_cpus=n_threads,
                 num_gpus=self.gpus,
@@ -82,8 +82,9 @@ class RayCluster(Engine):
                         row = waiting.pop(0)
                         at_work[task.remote([sent], job.home, row, n_threads, board)] = row
                     done, _ = ray.wait(list(at_work), num_returns=1, timeout=_LOOK)
-                    for row, what, share in ray.get(board.news.remote()):
-                        told(row, what, share)
+                    with suppress(ray.exceptions.RayError):  # only how far they are
+                        for row, what, share in ray.get(board.news.remote()):
+                            told(row, what, share)
                     for one in done:
                         row = at_work.pop(one)
                         _raise_from(ray, one, row)
@@ -107,6 +108,14 @@ class _Board:
         """What is new."""
         news, self._news = self._news, {}
         return [(row, what, share) for row, (what, share) in news.items()]
+
+
+def _board(ray: Any) -> Any:  # noqa: ANN401 -- Ray ships no types
+    """A board on the machine of this process, whose death ends the run anyway."""
+    here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
+        ray.get_runtime_context().get_node_id(), soft=False
+    )
+    return ray.remote(num_cpus=0, scheduling_strategy=here)(_Board).remote()
 
 
 def _train(
@@ -157,7 +166,7 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:  # noqa: ANN401
         return
     try:
         ray.init(address=address, log_to_driver=False, include_dashboard=False if address is None else None)
-    except (ConnectionError, RuntimeError, ValueError) as problem:
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as problem:
         raise SettingError(
             f"Ray does not reach a cluster at {address!r} ({problem}). Start one with `ray start --head`, or leave "
             "address out for one on this machine alone."
