@@ -153,7 +153,13 @@ DEFENSE_ROWS = (
         nothing=None,
         trains=True,
         asked=False,
-        nonsense=(*outside("noise", -0.1), *outside("clip", 0.0), *outside("delta", 0.0, 1.0)),
+        nonsense=(
+            *outside("noise", -0.1),
+            *outside("clip", 0.0),
+            *outside("delta", 0.0, 1.0),
+            {"clipping": "none"},
+            {"views": 0},
+        ),
     ),
     Row(
         "selena",

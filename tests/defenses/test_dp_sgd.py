@@ -11,7 +11,15 @@ import torch
 from membrane.core.errors import SettingError
 from membrane.core.generators import torch_generator
 from membrane.defenses import Defense
-from membrane.defenses.dp_sgd import DPSGD, VACUOUS, PoissonLoader, epsilon_of, tpr_bound, updates
+from membrane.defenses.dp_sgd import (
+    DPSGD,
+    VACUOUS,
+    PoissonLoader,
+    epsilon_of,
+    private_optimizer,
+    tpr_bound,
+    updates,
+)
 from membrane.models import MLP, ResNet, logits_of
 from membrane.regions import copy_state
 from membrane.training import Recipe, Trained, fit
@@ -103,6 +111,89 @@ def test_one_update_is_the_mean_of_clipped_gradients_one_by_one() -> None:
     assert clipped > 0
     for name, value in done.model.named_parameters():
         torch.testing.assert_close(value, parameters[name] - lr * total[name], atol=1e-5, rtol=1e-4)
+
+
+def per_example(model: torch.nn.Module, x: torch.Tensor, y: torch.Tensor) -> list[list[torch.Tensor]]:
+    """Gradient of each example, one by one."""
+    parameters = list(model.parameters())
+    return [
+        list(torch.autograd.grad(torch.nn.functional.cross_entropy(model(a[None]), b[None]), parameters))
+        for a, b in zip(x, y, strict=True)
+    ]
+
+
+def begun() -> torch.nn.Module:
+    model = GROUP.build(MEMBERS, torch_generator(0, "weights"))
+    model.normalize.mean.fill_(0.5)  # type: ignore[union-attr, operator]
+    model.normalize.std.fill_(0.25)  # type: ignore[union-attr, operator]
+    return model
+
+
+def one_update(defense: DPSGD, **changes: object) -> torch.nn.Module:
+    plain = {"epochs": 1, "batch_size": 60, "momentum": 0.0, "weight_decay": 0.0, "lr": 0.1}
+    return fit(private(defense, **{**plain, **changes}), MEMBERS, None, 0).model
+
+
+@opacus
+def test_per_layer_clips_each_weight_to_its_share() -> None:
+    clip, model = 0.3, begun()
+    gradients = per_example(model, MEMBERS.x.float() / 255, MEMBERS.y)
+    n = len(list(model.parameters()))
+    bound, clipped = clip / math.sqrt(n), 0
+    found = dict(one_update(DPSGD(0.0, clip, clipping="per_layer")).named_parameters())
+    for i, (name, before) in enumerate(model.named_parameters()):
+        norms = [float(one[i].norm()) for one in gradients]
+        clipped += sum(norm > bound for norm in norms)
+        total = sum(one[i] * min(bound / (norm + 1e-6), 1) for one, norm in zip(gradients, norms, strict=True))
+        torch.testing.assert_close(found[name], before - 0.1 * total / 60, atol=1e-5, rtol=1e-4)
+    assert 0 < clipped < 60 * n
+
+
+@opacus
+def test_views_are_averaged_before_they_are_clipped() -> None:
+    clip, model = 0.3, begun()
+    batch = next(PoissonLoader(MEMBERS, 60, augment=True, views=2).epoch(torch_generator(0, "order")))
+    assert batch.index.tolist() == 2 * list(range(60))
+    assert not torch.equal(batch.x[:60], batch.x[60:])
+    gradients = per_example(model, batch.x, batch.y)
+    means = [[(a + b) / 2 for a, b in zip(gradients[i], gradients[60 + i], strict=True)] for i in range(60)]
+    found = one_update(DPSGD(0.0, clip, views=2), augment=True)
+    norms = [math.sqrt(sum(float(g.square().sum()) for g in one)) for one in means]
+    assert any(norm > clip for norm in norms)
+    for i, (value, before) in enumerate(zip(found.parameters(), model.parameters(), strict=True)):
+        total = sum(one[i] * min(clip / norm, 1) for one, norm in zip(means, norms, strict=True))
+        torch.testing.assert_close(value, before - 0.1 * total / 60, atol=1e-5, rtol=1e-4)
+    with pytest.raises(SettingError, match="2 views of an example differ by augmentation"):
+        one_update(DPSGD(views=2))
+
+
+@opacus
+def test_adaptive_clipping_follows_the_median_by_the_papers_rule() -> None:
+    model = torch.nn.Linear(2, 1, bias=False)
+    settings = DPSGD(0.0, 1.0, clipping="adaptive")
+    optimizer = private_optimizer(settings, torch.optim.SGD(model.parameters(), 1.0), 8.0, torch_generator(0))
+    noise = torch.normal(0, 8 / 20, (4,), generator=torch_generator(1))
+    for seed, (norms, drawn) in enumerate(((4 * [0.5] + 2 * [3.0], 6), ([0.5], 1), (12 * [9.0], 12), ([], 0))):
+        bound = float(optimizer.max_grad_norm)
+        optimizer.zero_grad()
+        model.weight.grad_sample = torch.tensor(norms).reshape(-1, 1, 1) * torch.tensor([[[1.0, 0.0]]])
+        optimizer.clip_and_accumulate()
+        b = sum(norm <= bound for norm in norms)
+        assert float(optimizer.unclipped_num) == b
+        optimizer.unclipped_num = b + noise[seed]
+        optimizer.update_max_grad_norm()
+        fraction = (b - drawn / 2 + float(noise[seed])) / 8 + 0.5
+        assert float(optimizer.max_grad_norm) == pytest.approx(bound * math.exp(-0.2 * (fraction - 0.5)), rel=1e-5)
+
+
+@opacus
+def test_adaptive_clipping_trains_empty_batches_included_and_shares_its_noise() -> None:
+    done = fit(private(DPSGD(0.1, clipping="adaptive"), batch_size=2, epochs=2), MEMBERS[:20], None, 0)
+    assert all(torch.isfinite(value).all() for value in done.model.parameters())
+    (found,) = DPSGD(1.3, clipping="adaptive").mistakes(private(DPSGD()), 60, 0)
+    assert "it must be below 1.2" in found
+    same = [DPSGD(1.0, clipping=kind).spent(private(DPSGD()), 60)["epsilon"] for kind in ("flat", "adaptive")]
+    assert same[0] == same[1], "the count's share is taken out of the gradients'"
 
 
 @opacus

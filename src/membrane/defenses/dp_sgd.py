@@ -1,8 +1,15 @@
 """DP-SGD: each example's gradient is clipped, noise is added, and a bound on what any attack can do follows.
 
 Source: Abadi et al. 2016, "Deep Learning with Differential Privacy", arXiv:1607.00133, through Opacus (Yousefpour et
-al. 2021, arXiv:2109.12298; extra ``dp``), flat clipping. "Heuristic" settings with tiny noise, whose bound says nothing
-but which do well in audits: Aerni et al. 2024, arXiv:2404.17399.
+al. 2021, arXiv:2109.12298; extra ``dp``). "Heuristic" settings with tiny noise, whose bound says nothing but which do
+well in audits: Aerni et al. 2024, arXiv:2404.17399.
+
+Variants, all under the same accountant. Per layer: each weight's gradient is clipped to ``clip`` over the square root
+of their number (McMahan et al. 2018, arXiv:1710.06963, section 3.3). Adaptive: the norm follows the median of the
+gradients' (Andrew et al. 2021, arXiv:1905.03871, quantile 0.5, rate 0.2, noise of a twentieth of the batch size on the
+count, which the noise on gradients makes up for); the fraction is the paper's, of the expected batch size, where Opacus
+divides by the size that happened to be drawn, which its accounting leaves out. Several views: gradients of an example's
+augmentations are averaged before clipping (De et al. 2022, arXiv:2204.13650).
 
 What is done, and what epsilon then means. Each update draws every member by itself with probability q = 1 / (updates of
 an epoch), so batches vary in size around the recipe's batch_size (Poisson sampling, as Opacus does it and as its
@@ -24,7 +31,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import exp, inf, isfinite
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +47,8 @@ from membrane.training.defense import Defense, Finished, Start, Trained
 from membrane.training.recipe import Recipe
 
 VACUOUS = 20.0  # epsilon; the bound then lets an attack be right in all but 1 of 500 million cases
+Clipping = Literal["flat", "per_layer", "adaptive"]
+_COUNT_NOISE = 1 / 20  # of the batch size: standard deviation of the noise on how many gradients were not clipped
 _FPR = 0.001  # at which the bound on an attack's success is reported
 
 
@@ -51,6 +60,8 @@ class DPSGD(Defense):
         noise: Standard deviation of the noise as a multiple of ``clip``, 0 or more; 0 clips only and bounds nothing.
         clip: Largest L2 norm of one example's gradient over all weights, above 0.
         delta: At which epsilon is reported, above 0, below 1 over the number of members.
+        clipping: "flat" (over all weights), "per_layer" or "adaptive", which begins at ``clip``.
+        views: Augmentations of each example in a batch, 1 or more; more need the recipe's augment.
 
     Raises:
         SettingError: If a setting lies outside its range; in training, if Opacus is not installed or the network mixes
@@ -62,13 +73,15 @@ class DPSGD(Defense):
     strength: ClassVar[str | None] = "noise"
     does_not_stop: ClassVar[str] = "what epsilon allows: at little noise it allows all, and only an audit tells"
     notes: ClassVar[str] = (
-        "Poisson sampling, flat clipping, RDP accountant; needs pip install 'membrane[dp]' and a network without "
-        "BatchNorm; epsilon holds while the run's seed is secret"
+        "Poisson sampling, RDP accountant, three kinds of clipping; needs pip install 'membrane[dp]' and a network "
+        "without BatchNorm; epsilon holds while the run's seed is secret"
     )
 
     noise: float = 1.0
     clip: float = 1.0
     delta: float = 1e-5
+    clipping: Clipping = "flat"
+    views: int = 1
 
     def __post_init__(self) -> None:
         check(
@@ -76,6 +89,8 @@ class DPSGD(Defense):
             noise=(0 <= self.noise < inf, "0 or more"),
             clip=(0 < self.clip < inf, "above 0"),
             delta=(0 < self.delta < 1, "a probability above 0"),
+            clipping=(self.clipping in get_args(Clipping), "'flat', 'per_layer' or 'adaptive'"),
+            views=(self.views >= 1, "1 or more"),
         )
 
     def mistakes(self, recipe: Recipe, n_members: int, n_holdout: int) -> list[str]:
@@ -87,6 +102,14 @@ class DPSGD(Defense):
             found.append(f"{self.name} trains in float32 and uncompiled; set compile = false, precision = 'float32'.")
         if recipe.lora:
             found.append(f"{self.name} does not know low-rank adapters; set lora = 0.")
+        if self.views > 1 and not recipe.augment:
+            found.append(f"{self.name}: {self.views} views of an example differ by augmentation; set augment = true.")
+        expected = n_members / updates(n_members, recipe.batch_size)
+        if self.clipping == "adaptive" and self.noise >= 2 * _COUNT_NOISE * expected:
+            found.append(
+                f"{self.name}: adaptive clipping spends part of the noise on a count, and {self.noise} is too much for "
+                f"batches of {expected:.0f}; it must be below {2 * _COUNT_NOISE * expected:g}. Raise batch_size."
+            )
         if self.delta * n_members >= 1:
             found.append(f"{self.name}: delta is {self.delta}; for {n_members} members it must be below one over that.")
         return found
@@ -178,7 +201,6 @@ class _Private(DPSGD):
         self, model: nn.Module, optimizer: torch.optim.Optimizer, loader: Loader
     ) -> tuple[nn.Module, torch.optim.Optimizer, Loader]:
         from opacus import GradSampleModule
-        from opacus.optimizers import DPOptimizer
         from opacus.validators import ModuleValidator
 
         # Opacus 1.6 reads a convolution's inputs by fixed strides: in another memory format, those of other examples.
@@ -190,15 +212,11 @@ class _Private(DPSGD):
             self.examples: Any = GradSampleModule(model)
         except NotImplementedError as problem:
             raise SettingError(f"{self.name}: Opacus cannot train this network. {problem}") from problem
-        poisson = PoissonLoader(loader.examples, loader.batch_size, loader.augment, loader.device, loader.room)
-        # The loop keeps the plain optimizer, whose rate it sets and whose updates the trail follows.
-        self.private: Any = DPOptimizer(
-            optimizer,
-            noise_multiplier=self.noise,
-            max_grad_norm=self.clip,
-            expected_batch_size=len(loader.examples) / len(poisson),
-            generator=_noise(self.start),
+        poisson = PoissonLoader(
+            loader.examples, loader.batch_size, loader.augment, loader.device, loader.room, self.views
         )
+        # The loop keeps the plain optimizer, whose rate it sets and whose updates the trail follows.
+        self.private = private_optimizer(self, optimizer, len(loader.examples) / len(poisson), _noise(self.start))
         wrapped: nn.Module = self.examples
         return wrapped, optimizer, poisson
 
@@ -211,12 +229,62 @@ class _Private(DPSGD):
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Full backward hook is firing")
             loss.backward()  # type: ignore[no-untyped-call]
+        if self.views > 1:
+            for parameter in self.private.params:
+                views = parameter.grad_sample
+                parameter.grad_sample = views.reshape(self.views, -1, *views.shape[1:]).mean(0)
         self.private.step()
 
     def end_epoch(self, model: nn.Module, epoch: int) -> None:
         if epoch == self.start.recipe.epochs - 1:
             self.private.zero_grad(set_to_none=True)
             self.examples.to_standard_module()
+
+
+def private_optimizer(
+    settings: DPSGD, optimizer: torch.optim.Optimizer, expected: float, generator: torch.Generator
+) -> Any:  # noqa: ANN401 -- Opacus may not be installed
+    """Opacus' optimizer around another one.
+
+    Args:
+        settings: Noise and clipping.
+        optimizer: Whose updates become private.
+        expected: Batch size; need not be whole.
+        generator: Of the noise, where the weights are.
+    """
+    from opacus.optimizers import AdaClipDPOptimizer, DPOptimizer, DPPerLayerOptimizer
+
+    class AdaClip(AdaClipDPOptimizer):  # type: ignore[misc, unused-ignore]
+        """With the paper's share of gradients that are not clipped: (sum of (b_i - 1/2) + noise) / m + 1/2."""
+
+        def clip_and_accumulate(self) -> None:
+            if len(self.grad_samples[0]):
+                super().clip_and_accumulate()
+            else:  # Opacus 1.6 stumbles over a batch that happens to be empty
+                self.unclipped_num = torch.zeros((), device=self.params[0].device)
+                DPOptimizer.clip_and_accumulate(self)
+
+        def update_max_grad_norm(self) -> None:
+            self.unclipped_num += (expected - float(self.sample_size)) / 2
+            self.sample_size: float = expected
+            super().update_max_grad_norm()
+
+    shared = {"noise_multiplier": settings.noise, "expected_batch_size": expected, "generator": generator}
+    if settings.clipping == "per_layer":
+        n = sum(parameter.requires_grad for group in optimizer.param_groups for parameter in group["params"])
+        return DPPerLayerOptimizer(optimizer, max_grad_norm=[settings.clip / n**0.5] * n, **shared)
+    if settings.clipping == "adaptive":
+        return AdaClip(
+            optimizer,
+            max_grad_norm=settings.clip,
+            target_unclipped_quantile=0.5,
+            clipbound_learning_rate=0.2,
+            max_clipbound=1e6 * settings.clip,
+            min_clipbound=1e-6 * settings.clip,
+            unclipped_num_std=_COUNT_NOISE * expected,
+            **shared,
+        )
+    return DPOptimizer(optimizer, max_grad_norm=settings.clip, **shared)
 
 
 def _noise(start: Start) -> torch.Generator:
@@ -227,7 +295,13 @@ def _noise(start: Start) -> torch.Generator:
 
 @dataclass(frozen=True)
 class PoissonLoader(Loader):
-    """Batches to which each example belongs by a draw of its own; arguments as of ``Loader``."""
+    """Batches to which each example belongs by a draw of its own; arguments as of ``Loader``.
+
+    Args:
+        views: Augmentations of each example; a batch holds the first of all, then the second of all ...
+    """
+
+    views: int = 1
 
     def epoch(self, generator: torch.Generator) -> Iterator[Batch]:
         """As many batches as an epoch has updates; some examples may be in several, some in none."""
@@ -236,6 +310,7 @@ class PoissonLoader(Loader):
             drawn = torch.rand(len(y), generator=generator, dtype=torch.float64) < 1 / len(self)
             index = torch.nonzero(drawn)[:, 0]
             inputs = as_inputs((x[index.to(x.device)] if isinstance(x, Tensor) else x[index]).to(self.device))
+            index, inputs = index.repeat(self.views), inputs.repeat(self.views, *(1,) * (inputs.ndim - 1))
             if self.augment and len(index):
                 inputs = flip_and_crop(inputs, generator)
             yield Batch(inputs.contiguous(), y[index.to(self.device)], index)

@@ -1,6 +1,7 @@
 """PAST: a short tuning after training, with an L1 penalty on the weights that make members' losses lower.
 
-Source: Hu et al. 2024, "Privacy-Aware Sparsity Tuning", arXiv:2410.06814. The loss is CE + ``weight`` sum of gamma_i
+Source: Hu, Zhang, Wei 2024, "Defending Membership Inference Attacks via Privacy-Aware Sparsity Tuning",
+arXiv:2410.06814. The loss is CE + ``weight`` sum of gamma_i
 |theta_i| over all weights, where G is the mean loss of non-members less that of members, M is the layer that holds
 theta_i, and gamma_i = |M| |dG/dtheta_i| / sum over M of |dG/dtheta_j|: 1 on average in each layer. A reading, put
 together from the abstract and reviews: absolute values are ours; gamma is taken anew before each epoch, on up to
@@ -45,7 +46,7 @@ class PAST(Defense):
     """
 
     name: ClassVar[str] = "past"
-    source: ClassVar[str] = "Hu et al. 2024, arXiv:2410.06814"
+    source: ClassVar[str] = "Hu, Zhang, Wei 2024, arXiv:2410.06814"
     strength: ClassVar[str | None] = "weight"
     acts_on: ClassVar[Stage] = "release"
     extra_data: ClassVar[str] = "holdout: non-members, whose losses say which weights to shrink"
@@ -135,7 +136,7 @@ class _Tuning(Defense):
         slopes = {p: torch.zeros_like(p) for p in parameters}
         for side, sign in ((self.start.members, -1.0), (self.holdout, 1.0)):
             drawn = torch.randperm(len(side), generator=self.generator)[: self.settings.sample]
-            for index in drawn.split(self.start.recipe.batch_size):
+            for index in torch.split(drawn, self.start.recipe.batch_size):
                 some = side[index]
                 logits = model(as_inputs(some.x[:]).to(self.start.device)).float()
                 loss = F.cross_entropy(logits, some.y.to(self.start.device), reduction="sum") / len(drawn)
