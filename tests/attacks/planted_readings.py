@@ -8,13 +8,24 @@ import numpy as np
 import numpy.typing as npt
 
 from membrane.core.values import Floats, Ints
-from membrane.readings import AugmentedLabels, Boundary, Gradients, NoisyLabels, Posteriors, RegionOutputs, Revealed
+from membrane.readings import (
+    AugmentedLabels,
+    Boundary,
+    Expectation,
+    Gradients,
+    NoisyLabels,
+    Posteriors,
+    RegionOutputs,
+    Revealed,
+    TaylorSoftmax,
+    Trajectory,
+)
 
 Array = npt.NDArray[np.float64]
 
 
 def gradients(loss: Array, labels: Ints) -> Array:
-    """A network of three regions: the gradient by the logits is 1 - p long, and each region stretches it its own way."""
+    """A network of three regions: the gradient by the logits is 1 - p long, and each region stretches it in its way."""
     length = -np.expm1(-loss)[..., None]
     return length * (np.array([0.3, 0.5, 0.4, 0.2]) + length * np.array([0.0, 0.1, 0.5, 0.9]))
 
@@ -44,6 +55,11 @@ def augmented_labels(loss: Array, labels: Ints) -> Array:
     return (loss[..., None] < np.array([0.02, 0.1, 0.3, 0.5, 0.7])).astype(np.float64)
 
 
+def transformed_losses(loss: Array, labels: Ints) -> Array:
+    """Three queries, each a little surer or less sure than the other."""
+    return loss[..., None] * np.array([0.8, 1.0, 1.3])
+
+
 def robustness(loss: Array, labels: Ints) -> Array:
     """Distance to the boundary, or the share of noisy copies that keep their label; 0 for what it errs about."""
     return np.exp(-loss)[..., None] * (loss < 0.7)[..., None]
@@ -61,15 +77,29 @@ def revealed(loss: Array, labels: Ints) -> Array:
     return np.stack(kinds, axis=-2).reshape(*loss.shape, 12)
 
 
+def expectation(loss: Array, labels: Ints) -> Array:
+    """Some classes are easier than others, and some spread more; who trained on what makes no difference."""
+    of_label = np.stack([0.1 * labels, 1 + 0.02 * labels], axis=-1)
+    return np.broadcast_to(of_label, (*loss.shape, 2)).copy()
+
+
+def trajectory(loss: Array, labels: Ints) -> Array:
+    """Two students on their way to the model."""
+    return np.stack([np.log1p(loss), np.sqrt(loss), loss], axis=-1)
+
+
 PLANTED: Mapping[str, Callable[[Array, Ints], Array]] = {
     Gradients().key: gradients,
     RegionOutputs().key: region_outputs,
     Revealed().key: revealed,
     Posteriors().key: log_posteriors,
     Posteriors(3).key: three_largest,
+    Expectation().key: expectation,
+    Trajectory(epochs=2).key: trajectory,
     AugmentedLabels().key: augmented_labels,
     NoisyLabels().key: robustness,
     Boundary().key: robustness,
+    TaylorSoftmax().key: transformed_losses,
 }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from membrane.attacks import ATTACKS, Attack
-from membrane.readings import AugmentedLabels, Boundary, NoisyLabels, Posteriors
+from membrane.readings import AugmentedLabels, Boundary, NoisyLabels, Posteriors, TaylorSoftmax, Trajectory
 from tests.attacks import slow
 from tests.attacks.slow import Slow
 from tests.attacks.slow_learned import SMALL, learned
@@ -153,11 +153,24 @@ ATTACK_ROWS = (
     Row("region", slow.region(slow.lira(pooled=True), "gradient", 2), {"of": "gradient", "region": 2}, graded=False),
     Row("reveal", slow.reveal(slow.lira(pooled=True)), floor=0.95, nonsense=NO_REVEAL),
     Row("reveal", slow.reveal(slow.rmia(online=False)), {"base": {"name": "rmia_offline"}}),
+    Row("white_box", learned("white_box", slow.inside), SMALL, floor=0.8, nonsense=NO_TRAINING, graded=False,
+        learned=True),
     # Under Student's t a logit far from both sides speaks for neither.
     Row("lira_student", slow.lira_student("student"), floor=0.95, graded=False, nonsense=NO_PREDICTION),
     Row("lira_student", slow.lira_student("normal"), {"predictive": "normal"}, floor=0.95),
     Row("rmia_vote", slow.rmia_vote(), nonsense=NO_RATIO),
     Row("rmia_vote", slow.rmia_vote(gamma=2.0, a=1.0), {"gamma": 2.0, "a": 1.0}, floor=0.8),
+    Row(
+        "rmia_taylor",
+        slow.on_losses(slow.rmia_vote(gamma=2.0), TaylorSoftmax().key),
+        nonsense=(
+            *({"terms": 1}, {"terms": 21}, {"temperature": 0.0}, {"temperature": np.nan}, {"margin": -0.1}),
+            *({"queries_by": "shift"}, {"base": {"name": "lira"}}),
+        ),
+        # A ratio of 2 is out of reach for most examples here.
+        floor=0.8,
+    ),
+    Row("rmia_taylor", slow.on_losses(slow.base, TaylorSoftmax().key), {"base": {"name": "base"}}),
     Row("range", slow.trimmed(slow.rmia(online=False), 0.4, 0.0), nonsense=NO_RANGE),
     Row(
         "range",
@@ -217,6 +230,20 @@ ATTACK_ROWS = (
         floor=0.8,
         graded=False,
         learned=True,
+    ),
+    Row(
+        "loss_trajectory",
+        learned("loss_trajectory", lambda signals: signals[Trajectory(epochs=2).key]),
+        {**SMALL, "epochs": 2},
+        floor=0.8,
+        nonsense=(*NO_TRAINING, {"epochs": 0}, {"student": "large"}),
+        graded=False,
+        learned=True,
+    ),
+    Row(
+        "quantile_regression",
+        slow.quantile_regression,
+        nonsense=({"by": "median"}, {"alpha": 0.0}, {"alpha": 1.0}, {"alpha": np.nan}, {"folds": 1}, {"epochs": 0}),
     ),
     Row("per_sample", slow.per_sample(slow.midpoint), nonsense=({"base": "lira"},)),
     Row("per_sample", slow.per_sample(slow.rmia(online=False)), {"base": {"name": "rmia_offline"}}, floor=0.8),

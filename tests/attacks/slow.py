@@ -16,7 +16,7 @@ from scipy.stats import norm
 from scipy.stats import t as student
 
 from membrane.core.values import SIGNAL_KINDS, Floats, Observation, Signals
-from membrane.readings import Gradients, Posteriors, RegionOutputs, Revealed
+from membrane.readings import Expectation, Gradients, Posteriors, RegionOutputs, Revealed
 
 Array = npt.NDArray[np.float64]
 Slow = Callable[[Observation], Array]
@@ -94,19 +94,46 @@ def robustness(key: str) -> Slow:
     return lambda seen: np.array([sum(row) / len(row) for row in seen.target[key].tolist()])
 
 
+def on_losses(base: Slow, key: str) -> Slow:
+    """``base`` on a reading of losses by query."""
+
+    def moved(signals: Signals) -> Signals:
+        return Signals.of(dict.fromkeys(SIGNAL_KINDS, signals[key]))
+
+    parts = ("target", "reference", "population", "population_reference")
+    return lambda seen: base(dataclasses.replace(seen, **{part: moved(getattr(seen, part)) for part in parts}))
+
+
 def max_posterior(seen: Observation) -> Array:
     return np.array([float(max(largest)) for largest in seen.target[Posteriors(3).key]])
 
 
 def reveal(base: Slow) -> Slow:
-    """``base`` on signals that stand side by side: the first kind under one copy and the other, then the second."""
+    """``base`` on answers and signals that stand side by side: the first kind under either copy, then the second."""
 
     def moved(signals: Signals) -> Signals:
         rows = signals[Revealed().key]
-        return Signals.of({kind: rows[..., [2 * i, 2 * i + 1]] for i, kind in enumerate(SIGNAL_KINDS)})
+        copies = {kind: rows[..., [2 * i, 2 * i + 1]] for i, kind in enumerate(SIGNAL_KINDS)}
+        return Signals.of({kind: np.concatenate([signals[kind], copies[kind]], axis=-1) for kind in SIGNAL_KINDS})
 
     parts = ("target", "reference", "population", "population_reference")
     return lambda seen: base(dataclasses.replace(seen, **{part: moved(getattr(seen, part)) for part in parts}))
+
+
+def quantile_regression(seen: Observation) -> Array:
+    expected = seen.target[Expectation().key].tolist()
+    margins = seen.target.margin.tolist()
+    return np.array([(sum(of) / len(of) - at) / width for of, (at, width) in zip(margins, expected, strict=True)])
+
+
+def inside(signals: Signals) -> Array:
+    """What a white-box attack reads of each example: answers, logs of gradients' norms, outputs of regions."""
+    rows = []
+    for index in np.ndindex(signals.shape[:-1]):
+        answers = [float(np.mean(signals[kind][index])) for kind in SIGNAL_KINDS]
+        norms = [math.log(max(norm, 1e-45)) for norm in signals[Gradients().key][index].tolist()]
+        rows.append(answers + norms + signals[RegionOutputs().key][index].tolist())
+    return np.array(rows).reshape(*signals.shape[:-1], -1)
 
 
 def population(seen: Observation) -> Array:

@@ -19,6 +19,7 @@ from membrane.attacks import (
     ATTACKS,
     Attack,
     LiRA,
+    LossTrajectory,
     RangeMembership,
     ShadowClassifier,
     StudentLiRA,
@@ -26,6 +27,7 @@ from membrane.attacks import (
     class_thresholds,
     ensemble,
     entropy,
+    label_robustness,
     leave_out,
     lineup,
     lira_student,
@@ -46,7 +48,7 @@ from membrane.attacks.on_base import OnBase
 from membrane.attacks.on_reading import OnReading
 from membrane.attacks.references import Array, Moments
 from membrane.core.errors import MembraneError
-from membrane.core.values import SIGNAL_KINDS, Bools, Floats, Observation
+from membrane.core.values import SIGNAL_KINDS, Bools, Floats, Observation, Signals
 from tests.attacks import questions
 from tests.attacks.bank import draw_bank
 from tests.attacks.rows import ATTACK_ROWS, Row
@@ -361,6 +363,18 @@ def target_scaled_by_itself(self: Networks, group: int, inputs: Floats) -> Array
     return sound_answer(own, group, inputs)
 
 
+def last_losses(self: LossTrajectory, signals: Signals) -> Floats:
+    return np.repeat(signals[self.readings[0].key][..., -1:], 3, axis=-1)
+
+
+def not_scaled(sound: Score, attack: Attack, seen: Observation) -> Array:
+    return sound(attack, seen) * seen.target[attack.readings[0].key][:, 1]
+
+
+def margin_alone(sound: Score, attack: Attack, seen: Observation) -> Array:
+    return seen.target.margin.mean(axis=1) / seen.target[attack.readings[0].key][:, 1]
+
+
 def with_its_partner(target: int, n_models: int) -> Any:  # noqa: ANN401
     return np.delete(np.arange(n_models), target)
 
@@ -425,6 +439,9 @@ FAULTS = [
           patched(region, "regions_of", lambda of, read: read), formula("region", of="gradient", region=2)[1]),
     fault("the models' own answers", "region", patched(OnReading, "_moved", lambda self, signals: signals)),
     fault("answers before training on", "reveal", patched(OnReading, "_moved", lambda self, signals: signals)),
+    fault("the models' own losses", "rmia_taylor", patched(OnReading, "_moved", lambda self, signals: signals)),
+    fault("the image itself alone", "label_augmented", patched(label_robustness, "over_queries", lambda bits: bits[:, -1])),
+    fault("fragile ones are members", "label_boundary", scoring("label_boundary", negated)),
     fault("copies for kinds", "reveal", patched(reveal, "by_kind", copies_for_kinds)),
     fault("a reference among its own references", "per_sample", patched(per_sample, "without", keeps_itself)),
     fault("IN references too", "per_sample", patched(per_sample, "neighbours", among_all)),
@@ -439,6 +456,10 @@ FAULTS = [
     Fault("the pair's scores exchanged", formula("ml_leaks", **SMALL)[0],
           patched(Learned, "_scores", lambda *args: sound_scores(*args)[::-1]),
           questions.says_the_same_of_all_targets_at_once),
+    Fault("last losses alone", formula("loss_trajectory", **SMALL, epochs=2)[0],
+          patched(LossTrajectory, "inputs", last_losses), formula("loss_trajectory", **SMALL, epochs=2)[1]),
+    fault("in logits, whatever they spread", "quantile_regression", scoring("quantile_regression", not_scaled)),
+    fault("nothing is expected", "quantile_regression", scoring("quantile_regression", margin_alone)),
     Fault("the partner among the references", formula("ml_leaks", **SMALL)[0],
           patched(lineup, "without_pair", with_its_partner), questions.looks_at_no_targets_membership),
     Fault("looks up who is a member", row_of("lira").attack, patched(LiRA, "score_all", peeking),

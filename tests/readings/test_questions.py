@@ -18,6 +18,8 @@ from membrane.models import MLP, ResNet
 from membrane.readings import READINGS, Reading
 
 QUICK: Mapping[str, Mapping[str, Any]] = {  # settings under which a costly one takes a moment
+    "expectation": {"folds": 2, "epochs": 2},
+    "trajectory": {"epochs": 2},
     "boundary": {"budget": 150},
     "noisy_labels": {"copies": 5},
 }
@@ -50,11 +52,11 @@ def reading_of(name: str) -> Reading:
 
 @functools.cache
 def read(name: str, kind: str) -> tuple[Any, Any]:
-    return reading_of(name)(network(kind), examples(kind, 37, 1), examples(kind, 40, 2), torch_generator(3))
+    return reading_of(name)(network(kind), examples(kind, 37, 1), examples(kind, 100, 2), torch_generator(3))
 
 
 can_read = [(name, kind) for name in READINGS for kind in KINDS if not reading_of(name).mistakes(
-    examples(kind, 37, 1), examples(kind, 40, 2))]  # fmt: skip
+    examples(kind, 37, 1), examples(kind, 100, 2))]  # fmt: skip
 each = pytest.mark.parametrize(("name", "kind"), can_read)
 
 
@@ -66,7 +68,7 @@ def test_every_reading_can_be_asked() -> None:
 def test_one_row_for_each_example_and_as_many_numbers_for_strangers(name: str, kind: str) -> None:
     of_pool, of_population = read(name, kind)
     assert of_pool.shape[:1] == (37,)
-    assert of_population.shape == (40, of_pool.shape[1])
+    assert of_population.shape == (100, of_pool.shape[1])
     assert np.isfinite(of_pool).all()
     assert (of_pool.std(axis=0) > 0).any()
 
@@ -80,7 +82,7 @@ def test_columns_are_named_all_or_none(name: str, kind: str) -> None:
 
 @each
 def test_the_same_generator_gives_the_same_bits(name: str, kind: str) -> None:
-    again = reading_of(name)(network(kind), examples(kind, 37, 1), examples(kind, 40, 2), torch_generator(3))
+    again = reading_of(name)(network(kind), examples(kind, 37, 1), examples(kind, 100, 2), torch_generator(3))
     for one, other in zip(read(name, kind), again, strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -88,7 +90,7 @@ def test_the_same_generator_gives_the_same_bits(name: str, kind: str) -> None:
 @each
 def test_an_audited_example_is_read_alike_in_any_company(name: str, kind: str) -> None:
     some = torch.tensor([30, 2, 17, 5])
-    found, _ = reading_of(name)(network(kind), examples(kind, 37, 1)[some], examples(kind, 40, 2), torch_generator(3))
+    found, _ = reading_of(name)(network(kind), examples(kind, 37, 1)[some], examples(kind, 100, 2), torch_generator(3))
     np.testing.assert_allclose(found, read(name, kind)[0][some.numpy()], rtol=1e-3, atol=1e-4)
 
 
@@ -97,7 +99,7 @@ def test_the_model_is_left_as_it_was(name: str, kind: str) -> None:
     model = network(kind)
     hooks = [len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules()]
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    reading_of(name)(model, examples(kind, 37, 1), examples(kind, 40, 2), torch_generator(3))
+    reading_of(name)(model, examples(kind, 37, 1), examples(kind, 100, 2), torch_generator(3))
     assert all(module.training for module in model.modules())
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
     assert all(parameter.grad is None and parameter.requires_grad for parameter in model.parameters())
@@ -107,7 +109,7 @@ def test_the_model_is_left_as_it_was(name: str, kind: str) -> None:
 @each
 def test_no_number_is_drawn_from_the_global_generator(name: str, kind: str) -> None:
     state = torch.get_rng_state()
-    reading_of(name)(network(kind), examples(kind, 37, 1), examples(kind, 40, 2), torch_generator(3))
+    reading_of(name)(network(kind), examples(kind, 37, 1), examples(kind, 100, 2), torch_generator(3))
     assert torch.equal(torch.get_rng_state(), state)
 
 

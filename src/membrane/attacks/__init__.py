@@ -23,20 +23,24 @@ from membrane.attacks.lira import LiRA
 from membrane.attacks.lira_offline import OfflineLiRA
 from membrane.attacks.lira_student import StudentLiRA
 from membrane.attacks.loss import LossThreshold
+from membrane.attacks.loss_trajectory import LossTrajectory
 from membrane.attacks.max_posterior import MaxPosterior
 from membrane.attacks.midpoint import Midpoint
 from membrane.attacks.ml_leaks import MLLeaks
 from membrane.attacks.modified_entropy import ModifiedEntropy
 from membrane.attacks.per_sample import PerSample
 from membrane.attacks.population import Population
+from membrane.attacks.quantile_regression import QuantileRegression
 from membrane.attacks.range_membership import RangeMembership
 from membrane.attacks.reference import AttackR
 from membrane.attacks.region import Region
 from membrane.attacks.reveal import Reveal
 from membrane.attacks.rmia import RMIA
 from membrane.attacks.rmia_offline import OfflineRMIA
+from membrane.attacks.rmia_taylor import TaylorRMIA
 from membrane.attacks.rmia_vote import VotingRMIA
 from membrane.attacks.shadow_classifier import ShadowClassifier
+from membrane.attacks.white_box import WhiteBox
 from membrane.core.catalogue import Catalogue
 
 ATTACKS: Catalogue[Attack] = Catalogue(
@@ -58,6 +62,7 @@ ATTACKS: Catalogue[Attack] = Catalogue(
         OfflineRMIA,
         RMIA,
         VotingRMIA,
+        TaylorRMIA,
         OfflineBASE,
         BASE,
         RangeMembership,
@@ -70,9 +75,12 @@ ATTACKS: Catalogue[Attack] = Catalogue(
         GradientNorm,
         Region,
         Reveal,
+        WhiteBox,
         MaxPosterior,
         MLLeaks,
         ShadowClassifier,
+        LossTrajectory,
+        QuantileRegression,
     ],
 )
 
@@ -96,6 +104,7 @@ __all__ = [
     "LiRA",
     "Lineup",
     "LossThreshold",
+    "LossTrajectory",
     "MLLeaks",
     "MaxPosterior",
     "Midpoint",
@@ -105,11 +114,14 @@ __all__ = [
     "OfflineRMIA",
     "PerSample",
     "Population",
+    "QuantileRegression",
     "RangeMembership",
     "Region",
     "Reveal",
     "Scores",
     "ShadowClassifier",
     "StudentLiRA",
+    "TaylorRMIA",
     "VotingRMIA",
+    "WhiteBox",
 ]

@@ -59,7 +59,8 @@ class Learned(Attack):
         raise NotImplementedError
 
     def score(self, seen: Observation) -> Scores:
-        return self._scores(seen, [seen.target])[0]
+        scores: Scores = self._scores(seen, [seen.target])[0]
+        return scores
 
     def score_all(self, lineup: Lineup) -> Scores:
         scores = np.empty(lineup.membership.shape)

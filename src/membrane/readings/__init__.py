@@ -6,6 +6,7 @@ A new reading is one file here, one line in ``READINGS`` and one row in the test
 from membrane.core.catalogue import Catalogue
 from membrane.readings.augmented_labels import AugmentedLabels
 from membrane.readings.boundary import Boundary
+from membrane.readings.expectation import Expectation
 from membrane.readings.gradients import Gradients
 from membrane.readings.inside import inside
 from membrane.readings.noisy_labels import NoisyLabels
@@ -13,15 +14,22 @@ from membrane.readings.posteriors import Posteriors
 from membrane.readings.reading import Reading, Reveals, distinct, most_open, opens
 from membrane.readings.region_outputs import RegionOutputs
 from membrane.readings.revealed import Revealed
+from membrane.readings.taylor import TaylorSoftmax
+from membrane.readings.trajectory import Trajectory
 
 READINGS: Catalogue[Reading] = Catalogue(
-    "reading", [Gradients, RegionOutputs, Revealed, Posteriors, AugmentedLabels, NoisyLabels, Boundary]
+    "reading",
+    [
+        *(Gradients, RegionOutputs, Revealed, Posteriors, Expectation, Trajectory),
+        *(AugmentedLabels, NoisyLabels, Boundary, TaylorSoftmax),
+    ],
 )
 
 __all__ = [
     "READINGS",
     "AugmentedLabels",
     "Boundary",
+    "Expectation",
     "Gradients",
     "NoisyLabels",
     "Posteriors",
@@ -29,6 +37,8 @@ __all__ = [
     "RegionOutputs",
     "Revealed",
     "Reveals",
+    "TaylorSoftmax",
+    "Trajectory",
     "distinct",
     "inside",
     "most_open",
