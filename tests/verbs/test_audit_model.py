@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -113,3 +115,18 @@ def test_rounded_answers_are_pointed_at() -> None:
 def test_what_does_not_fit_is_refused(arguments: dict[str, object], kind: type[MembraneError], said: str) -> None:
     with pytest.raises(kind, match=said):
         membrane.audit_model(**{"model": TARGET, "members": MEMBERS, "non_members": OTHERS, **arguments})  # type: ignore[arg-type]
+
+
+def test_what_references_might_find_is_estimated_from_the_losses_and_labelled_so(tmp_path: Path) -> None:
+    found = membrane.audit_model(TARGET, MEMBERS, OTHERS)
+    tail = {one["fpr"]: one for one in found.results["entries"][0]["tail"]}
+    with torch.inference_mode():
+        losses = [nn.functional.cross_entropy(TARGET(part.x), part.y, reduction="none") for part in (MEMBERS, OTHERS)]
+    threshold = losses[0].sort(descending=True).values[30]  # 10 % of 300 members lie above it
+    assert tail[0.1]["value"] == pytest.approx(float((losses[1] > threshold).double().mean()), abs=0.01)
+    assert "needs at least 1000 members" in tail[0.01]["refused"]
+    assert "tail" not in found.results["entries"][0]["slices"]["population"]["attacks"]
+    page = found.to_html(tmp_path / "page.html").read_text()
+    assert "An estimate, not an attack" in page
+    wrapped = membrane.Answers(lambda x: TARGET(x).argmax(1), "labels", n_classes=3)
+    assert "tail" not in membrane.audit_model(wrapped, MEMBERS, OTHERS).results["entries"][0]

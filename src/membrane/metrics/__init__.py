@@ -41,6 +41,7 @@ from membrane.metrics.paired import leakage_difference
 from membrane.metrics.roc import Roc, auc, balanced_accuracy, roc, tpr_at_fpr
 from membrane.metrics.sample_size import non_members_to_measure, non_members_to_show
 from membrane.metrics.slices import Slice, SliceSize, check_slices, class_slices, slice_sizes
+from membrane.metrics.tail import tail_estimate
 from membrane.metrics.utility import (
     ClassAccuracy,
     accuracy,
@@ -112,6 +113,7 @@ __all__ = [
     "share_interval",
     "slice_excesses",
     "slice_sizes",
+    "tail_estimate",
     "tpr_at_fpr",
     "tpr_estimate",
     "tpr_replicates",

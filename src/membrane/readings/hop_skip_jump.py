@@ -116,9 +116,9 @@ class _Search:
             votes += vote.sum(1)
         mean = votes / n
         one_sided = mean.abs() == 1  # all of them on one side: their middle points there
-        found: Tensor = torch.where(one_sided, sums[0], sums[0] - mean * sums[1])
-        found = found / found.norm(dim=1, keepdim=True).clamp_min(torch.finfo(point.dtype).tiny)
-        return found
+        found = torch.where(one_sided, sums[0], sums[0] - mean * sums[1])
+        unit: Tensor = found / found.norm(dim=1, keepdim=True).clamp_min(torch.finfo(point.dtype).tiny)
+        return unit
 
     def jump(self, of: Tensor, direction: Tensor, step: int) -> tuple[Tensor, Tensor]:
         """Points beyond the boundary along ``direction``, halving the step until the label changes; (M,) if it did."""

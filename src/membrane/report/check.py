@@ -92,6 +92,7 @@ _ENTRY = {
     "plans_agreement?": {"text": "text"},
     "choices_known?": "int",
     "risk_map?": _MAP,
+    "tail?": [_ASKED],
     "seconds?": {},
 }
 _RESULTS = {

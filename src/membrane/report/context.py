@@ -135,6 +135,7 @@ def _tables(results: Results) -> dict[str, Any]:
         "spread": records.spread(results),
         "groups": records.groups(results),
         "exposed": [(i, results["entries"][i]["label"], table) for i, table in shown if table],
+        "tail": detail_tables.tail(results),
         "attacks": detail_tables.attacks(results),
         "entries": detail_tables.entries(results),
         "settings": detail_tables.pairs("Settings", results.get("settings")),

@@ -8,7 +8,7 @@ from typing import Any
 from membrane.report import numbers as fmt
 from membrane.report.access import Results, flatten
 from membrane.report.records import facts
-from membrane.report.tables import Cell, Table, head, word
+from membrane.report.tables import Cell, Table, head, rate_cell, word
 
 
 def area_change(spread: Mapping[str, Any] | None) -> Cell:
@@ -98,6 +98,16 @@ def attacks(results: Results) -> Table | None:
     ]
     columns = ["Attack", "What it does", "Reads", "Queries per example", "Source"]
     return Table("Attacks that were run", columns, rows) if rows else None
+
+
+def tail(results: Results) -> Table | None:
+    """What LiRA might catch, guessed from the losses; None if no entry holds such a guess."""
+    told = [entry for entry in results["entries"] if entry.get("tail")]
+    if not told:
+        return None
+    columns = ["Entry", *(f"TPR at {100 * one['fpr']:g} % FPR, estimated" for one in told[0]["tail"])]
+    rows = [[head(entry["label"]), *map(rate_cell, entry["tail"])] for entry in told]
+    return Table("What LiRA might catch, estimated from the losses", columns, rows)
 
 
 def entries(results: Results) -> Table:

@@ -11,19 +11,19 @@ import numpy.typing as npt
 from torch import nn
 
 from membrane.attacks import Attack
-from membrane.core.errors import DataError, ModelError, raise_all
+from membrane.core.errors import DataError, ModelError, NotEnoughDataError, raise_all
 from membrane.core.generators import torch_generator
 from membrane.core.progress import Progress, silent
-from membrane.core.values import Bools, Observation, Signals
+from membrane.core.values import Bools, Floats, Observation, Signals
 from membrane.data import Queries, Task, refuse_overlap
 from membrane.data.examples import Examples, joined
-from membrane.metrics import auc
+from membrane.metrics import auc, tail_estimate
 from membrane.models import Answers
 from membrane.readings import Reading, Reveals
 from membrane.training import Bank
 from membrane.training.memory import measured, steady
 from membrane.verbs.examples import ExamplesLike, as_classified
-from membrane.verbs.measure import measure
+from membrane.verbs.measure import FPRS, measure
 from membrane.verbs.observe import choose_attacks, readings_of, refuse_unreadable
 from membrane.verbs.outcome import Audit
 from membrane.verbs.results import plan_facts, results_of
@@ -113,6 +113,7 @@ def audit_model(
     found = measure(bank, scores, task, seed)
     label = type(model).__name__
     entry = {"label": label, "defense": {"name": "unknown"}} | found.plain(task) | plan_facts([])
+    entry |= {} if reveals == "labels" else {"tail": _tail(seen.target.loss[:, 0], is_member)}
     settings = {"seed": seed, "model": label, "references": len(references), "population": n_public}
     limits = _limits(seen, is_member, reveals)
     tier = tier_of(chosen, len(references), max(n_in, n_out))
@@ -181,6 +182,17 @@ def _in_reference(given: npt.ArrayLike | None, n_references: int, n: int) -> Boo
 def _stack(signals: list[Signals], like: Signals) -> Signals:
     """Bank (R', N, Q), also of no models."""
     return Signals.stack(signals) if signals else like.map(lambda values: values[None][:0])
+
+
+def _tail(losses: Floats, is_member: Bools) -> list[dict[str, Any]]:
+    """What reference models might find at each false-positive rate, guessed from the losses."""
+    found: list[dict[str, Any]] = []
+    for fpr in FPRS:
+        try:
+            found.append({"fpr": fpr} | dataclasses.asdict(tail_estimate(losses, is_member, fpr)))
+        except NotEnoughDataError as refusal:
+            found.append({"fpr": fpr, "refused": str(refusal)})
+    return found
 
 
 def _limits(seen: Observation, is_member: Bools, reveals: Reveals) -> list[str]:
