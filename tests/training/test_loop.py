@@ -17,7 +17,7 @@ from membrane.core.generators import torch_generator
 from membrane.data import Examples
 from membrane.data.loader import Batch, Loader
 from membrane.defenses import EarlyStopping, ShortSchedule
-from membrane.models import MLP, ResNet, ViT
+from membrane.models import MLP, ResNet, ViT, laid_out
 from membrane.regions import copy_state, load_state
 from membrane.training import Defense, Finished, Recipe, Trained, fit
 from tests.training.jobs import examples, recipe, small_recipe, weight_bits
@@ -58,7 +58,7 @@ def test_same_seed_same_bits_other_seed_other_bits_global_state_untouched(settin
 def test_the_loop_equals_one_written_by_hand() -> None:
     settings = recipe(epochs=3, augment=True, lr=0.05, momentum=0.8, weight_decay=1e-3)
     done = trained(settings, seed=7)
-    model = settings.model.build(MEMBERS, torch_generator(7, "weights")).to(memory_format=torch.channels_last)
+    model = laid_out(settings.model.build(MEMBERS, torch_generator(7, "weights")))
     order, buffers = torch_generator(7, "order"), [torch.zeros_like(p) for p in model.parameters()]
     ends, means, step = [], [], 0
     for _ in range(3):

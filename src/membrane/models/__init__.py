@@ -2,6 +2,7 @@
 
 from membrane.core.catalogue import Catalogue
 from membrane.models.answers import Answers, from_onnx
+from membrane.models.layout import laid_out
 from membrane.models.mlp import MLP, PurchaseMLP, TexasMLP
 from membrane.models.model import Model, Normalization, initialize
 from membrane.models.resnet import ResNet, ResNet18, ResNet20, ResNet56
@@ -53,6 +54,7 @@ __all__ = [
     "file_checksum",
     "from_onnx",
     "initialize",
+    "laid_out",
     "log_probabilities",
     "logits_of",
     "signals_from_logits",

@@ -24,6 +24,7 @@ from membrane.core.settings import fingerprint, to_plain
 from membrane.core.store import Store
 from membrane.core.values import SIGNAL_KINDS, Signals
 from membrane.data.task import Task
+from membrane.models import laid_out
 from membrane.readings import Reading
 from membrane.regions import Trail, copy_state, load_state
 from membrane.training.defense import Defense, Trained
@@ -283,7 +284,7 @@ def _trained(recipe: Recipe, task: Task, store: Store, seed: int, row: int, prog
     entry = store.load("training", key)
     model = recipe.model.build(members, torch_generator(0))
     if members.x.ndim == 4:
-        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model = laid_out(model)
     load_state(model, _under("final/", entry.tensors))
     trail = Trail.from_tensors(_under("trail/", entry.tensors), entry.facts["n_epochs"])
     adapted = recipe.defense.trained_as().adapt(recipe)

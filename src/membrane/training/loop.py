@@ -12,7 +12,7 @@ from membrane.core.errors import SettingError, raise_all
 from membrane.core.generators import derive_seed, layer_stream, torch_generator
 from membrane.data.examples import Examples
 from membrane.data.loader import Loader, as_inputs
-from membrane.models import start_from
+from membrane.models import laid_out, start_from
 from membrane.regions.edit import State, load_state
 from membrane.regions.trail import Trail
 from membrane.training.defense import Start, Trained
@@ -102,7 +102,7 @@ def _fit(
         load_state(model, begin)
     model = model.to(device)
     if members.x.ndim == 4:
-        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model = laid_out(model)
     part = TrainedPart(model, recipe.trainable, recipe.lora, as_inputs(members.x[:2]), torch_generator(seed, "lora"))
     optimizer: torch.optim.Optimizer = torch.optim.SGD(
         part.parameters, recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay, nesterov=recipe.momentum > 0
