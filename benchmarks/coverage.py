@@ -35,7 +35,7 @@ from membrane.attacks import ATTACKS, Lineup
 from membrane.core.generators import numpy_generator
 from membrane.core.store import Store
 from membrane.core.values import SIGNAL_KINDS, Bools, Signals
-from membrane.data import Digits, Examples, Splits, make_task
+from membrane.data import Digits, make_task
 from membrane.metrics import (
     Interval,
     Rate,
@@ -143,8 +143,9 @@ def empty_bounds(audits: int, generator: np.random.Generator) -> dict[str, Rate]
 
 def of_real_models(n_models: int, runs: int, n_trained: int = 64) -> dict[tuple[str, str], Rate]:
     """The same where membership is permuted and ``n_trained`` real models answer, of which each run takes some."""
-    pool, test = load_splits()
-    task = make_task(Splits(pool, test), n_models=n_trained, pool=len(pool), holdout=0, canaries=0, seed=0)
+    splits = Digits().load()
+    n = len(splits.train)
+    task = make_task(splits, n_models=n_trained, pool=n, holdout=0, canaries=0, seed=0)
     recipe = Recipe(model=MLP(), epochs=20, batch_size=64)
     with tempfile.TemporaryDirectory() as folder:
         bank = train_fleet(recipe, task, Store(Path(folder)), seed=0)
@@ -153,18 +154,11 @@ def of_real_models(n_models: int, runs: int, n_trained: int = 64) -> dict[tuple[
     def line_up() -> Iterator[tuple[str, Array, Bools]]:
         rows = generator.permutation(n_trained // 2)[: n_models // 2]
         both = np.stack([2 * rows, 2 * rows + 1], axis=1).ravel()
-        member = membership(n_models, len(pool), generator)
+        member = membership(n_models, n, generator)
         taken = (part.map(lambda values: values[both]) for part in (bank.pool, bank.test))
         yield from attacked(Lineup(next(taken), member, task.pool.y.numpy(), next(taken)), member)
 
     return covered(line_up, True, runs)
-
-
-def load_splits() -> tuple[Examples, Examples]:
-    """The embedded digits, parted once."""
-    every = Digits().load()
-    order = np.random.default_rng(0).permutation(len(every))
-    return every[order[400:]], every[order[:400]]
 
 
 def main() -> int:

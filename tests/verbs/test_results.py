@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 from membrane.attacks import ATTACKS
+from membrane.core.errors import DataError
 from membrane.metrics import leakage_difference
 from membrane.verbs.compare import against_baseline
 from membrane.verbs.measure import Measurement
 from membrane.verbs.privacy import epsilon, facts_of
 from membrane.verbs.tier import tier_of
-from tests.verbs.test_measure import K, measurement
+from tests.verbs.test_measure import K, measurement, task
 
 
 def with_canaries(leak: float) -> Measurement:
@@ -66,3 +67,16 @@ def test_the_tier_says_what_the_next_one_takes(n_each: int, name: str, models: i
     assert (found["next"] or {}).get("models") == models
     white = tier_of([ATTACKS.make("loss"), ATTACKS.make("gradient_norm")], 2 * n_each, n_each)
     assert (white["name"], white["unread"]) == (f"{name}, weights", None)
+
+
+def test_subgroups_are_compared_like_classes_and_may_not_take_their_names() -> None:
+    one = task().grouped({"odd": lambda pool: pool.x[:, 0] % 2 == 1})
+    assert [group.name for group in one.groups] == ["class a", "class b", "class c", "odd"]
+    assert one.groups[-1].size == len(one.pool) // 2
+    assert one.checksum() == task().checksum()
+    with pytest.raises(DataError, match="2 slices are named 'class a'"):
+        task().grouped({"class a": lambda pool: pool.y == 0})
+    with pytest.raises(DataError, match="covers 3 examples"):
+        task().grouped({"few": lambda _: np.ones(3, dtype=bool)})
+    with pytest.raises(DataError, match="must be bool"):
+        task().grouped({"scores": lambda pool: pool.x[:, 0]})

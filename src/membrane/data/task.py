@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 
 from membrane.core.errors import DataError, SettingError, raise_all
 from membrane.core.generators import torch_generator
@@ -16,6 +19,9 @@ from membrane.data.examples import Examples
 from membrane.data.membership import complementary_pairs, refuse_odd
 from membrane.data.queries import Queries, query_mistakes
 from membrane.data.source import Splits
+from membrane.metrics import Slice, check_slices, class_slices
+
+Subgroup: TypeAlias = Callable[[Examples], ArrayLike]
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,7 @@ class Task:
             population of the attacks that need one.
         notes: What a report should say about them.
         queries: In which ways models are asked for each example, see ``membrane.data.queries``.
+        groups: Parts of the pool that a report compares with the rest, classes first.
     """
 
     pool: Examples
@@ -41,6 +48,7 @@ class Task:
     test: Examples
     notes: tuple[str, ...] = ()
     queries: Queries = "identity"
+    groups: tuple[Slice, ...] = ()
 
     @property
     def n_holdout(self) -> int:
@@ -59,6 +67,20 @@ class Task:
         """
         raise_all(query_mistakes(queries, self.pool), SettingError)
         return replace(self, queries=queries)
+
+    def grouped(self, subgroups: Mapping[str, Subgroup]) -> Task:
+        """The same task with its classes and these subgroups as groups.
+
+        Args:
+            subgroups: By name, a function that tells for each example of the pool whether it belongs: ``(N,)`` bool.
+
+        Raises:
+            DataError: If a function gives something else, or names repeat.
+        """
+        classes = class_slices(self.pool.y.numpy(), [f"class {name}" for name in self.pool.classes])
+        groups = (*classes, *(Slice(name, np.asarray(tell(self.pool))) for name, tell in subgroups.items()))
+        check_slices(groups, len(self.pool))
+        return replace(self, groups=groups)
 
     def checksum(self) -> str:
         """Changes whenever anything that a model is trained or measured on changes."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import binom
+from scipy.special import betainc
 
 from membrane.metrics.agreement import Agreement, agreement_of
 from membrane.metrics.arrays import BoolArray, IntArray, trials
@@ -66,7 +66,8 @@ class Accusations:
         n = (~self.is_member).sum(axis=0)
         often = n >= 2
         rate = float(self.falsely.sum() / max(int(n.sum()), 1))
-        expected = float(binom.sf(1, n[often], rate).mean()) if often.any() else math.nan
+        # Chance of two or more in n: the binomial's upper tail.
+        expected = float(betainc(2, n[often] - 1, rate).mean()) if often.any() else math.nan
         return clopper_pearson(int(np.count_nonzero(self.falsely[often] >= 2)), int(often.sum()), level), expected
 
 

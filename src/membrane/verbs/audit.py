@@ -24,6 +24,7 @@ from membrane.core.store import Store
 from membrane.data import Canary, Queries, Source, Splits, Task, make_task
 from membrane.data.examples import Examples
 from membrane.data.membership import references_each
+from membrane.data.task import Subgroup
 from membrane.training import train_fleet
 from membrane.training.check import training_mistakes
 from membrane.training.engines import Engine, engine_of
@@ -49,6 +50,7 @@ def audit(
     allow_duplicates: bool = False,
     near_duplicates: float | None = None,
     queries: Queries = "identity",
+    subgroups: Mapping[str, Subgroup] | None = None,
     attacks: Sequence[str | Attack] | None = None,
     out: str | os.PathLike[str] | None = None,
     seed: int = 0,
@@ -78,6 +80,8 @@ def audit(
         near_duplicates: Correlation from which images count as copies, 0.95 say; None for identical inputs alone.
         queries: Ways in which models are asked for each image: "identity", "mirror" (as it is and mirrored) or
             "shifts" (both, in 3 x 3 shifts by a pixel: 18). More show more, and take as many times as long to ask.
+        subgroups: By name, a function from the pool's examples to (N,) bool: who belongs. Each is compared with the
+            rest, as each class is. ``{"small": lambda pool: pool.x[:, 3] < 10}``
         attacks: Names or objects; by default every attack that this number of models can feed.
         out: Run folder. Finished models lie there: a killed audit goes on where it was. Temporary if not given.
         seed: Decides splits, canaries, training and bootstrap.
@@ -105,6 +109,7 @@ def audit(
     """
     drawn = {"canary_kind": canary_kind, "allow_duplicates": allow_duplicates, "near_duplicates": near_duplicates}
     trains, task = _checked(train, _task(data, references, canaries, holdout, pool, queries, seed, drawn))
+    task = task.grouped(subgroups or {})
     n_each = references_each(len(task.membership))
     chosen = choose_attacks(attacks, n_each, n_each, len(task.test))
     refuse_unreadable(chosen, task.pool, task.test)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -23,7 +23,6 @@ from membrane.metrics import (
     auc,
     auc_estimate,
     auc_replicates,
-    class_slices,
     mean_estimate,
     mean_replicates,
     non_members_to_measure,
@@ -211,17 +210,15 @@ def measure(
     task: Task,
     seed: int,
     n_resamples: int = 500,
-    subgroups: Sequence[Slice] = (),
 ) -> Measurement:
     """Judge a bank's scores.
 
     Args:
         bank: Signals of R models.
         scores: By attack, (R, N).
-        task: Membership, canaries, labels.
+        task: Membership, canaries, labels, groups.
         seed: Of the bootstrap; defenses measured under one seed can be compared in pairs.
         n_resamples: Bootstrap draws, made when replicates are asked for.
-        subgroups: Parts of the pool to be compared with the rest, beside the classes.
     """
     canary = np.zeros(task.membership.shape[1], dtype=bool)
     canary[task.canaries] = True
@@ -229,7 +226,7 @@ def measure(
         scores,
         task.membership,
         (Slice("population", ~canary), Slice("canaries", canary)) if canary.any() else (Slice("population", ~canary),),
-        (*class_slices(task.pool.y.numpy(), [f"class {name}" for name in task.pool.classes]), *subgroups),
+        (task if task.groups else task.grouped({})).groups,
         bank.test.correct[..., 0].astype(np.float64),
         bank.pool.correct[..., 0].astype(np.float64),
         seed,
