@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from membrane.core.progress import Progress, silent
 from membrane.core.values import Bools, Floats, Observation, Signals
 from membrane.data import Queries, Task, refuse_overlap
 from membrane.data.examples import Examples, joined
+from membrane.data.task import Subgroup
 from membrane.metrics import auc, tail_estimate
 from membrane.models import Answers
 from membrane.readings import Reading, Reveals
@@ -42,6 +43,7 @@ def audit_model(
     in_reference: npt.ArrayLike | None = None,
     population: ExamplesLike | None = None,
     queries: Queries = "identity",
+    subgroups: Mapping[str, Subgroup] | None = None,
     attacks: Sequence[str | Attack] | None = None,
     seed: int = 0,
     title: str = "Audit of one model",
@@ -62,6 +64,7 @@ def audit_model(
             non-members. Left out: none of the references saw any of them.
         population: Further examples of the same kind that neither target nor references were trained on.
         queries: Ways in which models are asked for each image: "identity", "mirror" or "shifts", as in ``audit``.
+        subgroups: By name, who belongs to a part of members and non-members, as in ``audit``.
         attacks: Names or objects; by default every attack that these references can feed.
         seed: Of the bootstrap.
         title: Heading of the report.
@@ -86,6 +89,7 @@ def audit_model(
     pool = joined(members, non_members)
     is_member = np.arange(len(pool)) < len(members)
     task = Task(pool, is_member[None], np.zeros(0, np.int64), None, non_members).asked(queries)
+    task = task.grouped(subgroups or {})
     seen_by = _in_reference(in_reference, len(references), len(pool))
     counts = seen_by.sum(0)
     n_in, n_out = int(counts.min(initial=len(seen_by))), int((len(seen_by) - counts).min(initial=len(seen_by)))
