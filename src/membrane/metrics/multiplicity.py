@@ -81,14 +81,12 @@ def slice_excesses(
     """
     checked, member = trials(scores, is_member, 2)
     check_slices(slices, checked.shape[1])
-    found = [auc_estimate(checked, member, one.mask) - auc_estimate(checked, member, ~one.mask) for one in slices]
-    p_values = [p_value_above(one, models_per_cluster=models_per_cluster) for one in found]
+    excesses, p_values = [], []
+    for one in slices:  # one after the other: what each trial adds takes as much memory as the scores
+        found = auc_estimate(checked, member, one.mask) - auc_estimate(checked, member, ~one.mask)
+        excesses.append(difference_interval(found, models_per_cluster=models_per_cluster, level=level))
+        p_values.append(p_value_above(found, models_per_cluster=models_per_cluster))
     return tuple(
-        SliceExcess(
-            one.name,
-            difference_interval(estimate, models_per_cluster=models_per_cluster, level=level),
-            p_value,
-            float(adjusted),
-        )
-        for one, estimate, p_value, adjusted in zip(slices, found, p_values, holm(p_values), strict=True)
+        SliceExcess(one.name, excess, p_value, float(adjusted))
+        for one, excess, p_value, adjusted in zip(slices, excesses, p_values, holm(p_values), strict=True)
     )
