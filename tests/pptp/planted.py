@@ -15,7 +15,7 @@ from membrane.pptp.locators import Memories, plant
 from membrane.training import Recipe, Trained, fit
 
 RECIPE = Recipe(model=MLP(), epochs=12, batch_size=50, lr=0.03, weight_decay=0.0, keep=4)
-MEMORIZE = replace(RECIPE, epochs=40, lr=0.1, keep=5)
+MEMORIZE = replace(RECIPE, epochs=80, lr=0.1, keep=5)
 REGIONS = ("hidden1", "hidden2", "head")
 
 

@@ -102,13 +102,18 @@ class Probe:
         self.final = copy_state(model)
         self.partition: Partition = partition(model, as_inputs(holdout.x[:2]))
         self.model = model
-        self.work = copy.deepcopy(model).eval()
+        self._work = copy.deepcopy(model).eval()
+
+    def holding(self, state: State) -> nn.Module:
+        """A working model with these weights and statistics as they are, until the probe is asked for another."""
+        load_state(self._work, state)
+        return self._work
 
     def measure(self, state: State) -> Measured:
         """Leakage and accuracy of edited weights, normalization statistics recomputed."""
-        load_state(self.work, state)
-        recalibrate(self.work, self._search_x, augment=self.augment)
-        return self._measured(self.work)
+        work = self.holding(state)
+        recalibrate(work, self._search_x, augment=self.augment)
+        return self._measured(work)
 
     @cached_property
     def unedited(self) -> Measured:
