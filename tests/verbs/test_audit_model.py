@@ -130,3 +130,16 @@ def test_what_references_might_find_is_estimated_from_the_losses_and_labelled_so
     assert "An estimate, not an attack" in page
     wrapped = membrane.Answers(lambda x: TARGET(x).argmax(1), "labels", n_classes=3)
     assert "tail" not in membrane.audit_model(wrapped, MEMBERS, OTHERS).results["entries"][0]
+
+
+def test_one_model_has_no_rates_of_models_and_lists_only_records_that_stand_out() -> None:
+    def small(pool: membrane.Examples) -> np.ndarray:
+        return pool.x.flatten(1)[:, 0].numpy() < 0
+
+    found = membrane.audit_model(TARGET, MEMBERS, OTHERS, subgroups={"small": small})
+    (entry,) = found.results["entries"]
+    assert entry["risk"] is None
+    assert all(one["by"] is None and one["caught"] > 0.5 for one in entry["exposed"])
+    assert "small" in [one["name"] for one in entry["groups"]["compared"]]
+    assert found.results["tier"]["name"] == "no references"
+    assert found.results["against"] == []

@@ -51,7 +51,8 @@ def _sentence(found: Results) -> str:
     small = found.get("too_small") or 0
     left = f" {fmt.plural(small, 'group was', 'groups were')} too small to compare." if small else ""
     if not worse:
-        return f"None of {len(compared)} groups is seen to leak more than the rest.{left}"
+        which = "The one group compared is not" if len(compared) == 1 else f"None of {len(compared)} groups is"
+        return f"{which} seen to leak more than the rest.{left}"
     names = ", ".join(f"{one['name']} ({fmt.signed(one['excess']['value'])} AUC)" for one in worse[:6]) + (
         f" and {len(worse) - 6} more" if len(worse) > 6 else ""
     )

@@ -16,8 +16,9 @@ from membrane.metrics import Accusations, Slice, accusations, clopper_pearson, s
 
 FPRS = (0.01, 0.1)  # the first that each model's non-members resolve is used
 EXPOSED = 20  # records listed
+STANDS_OUT = 0.5  # share of non-members below a record from which it can be called exposed
 LEVEL = 0.95
-MIN_TRIALS = 100  # members, and non-members, that a group needs to be compared with the rest
+MIN_TRIALS = 50  # members, and non-members, that a group needs to be compared with the rest
 MAX_GROUPS = 200
 
 
@@ -38,7 +39,7 @@ def exposed(
         below[row, member] = np.searchsorted(others, scores[row, member]) / len(others)
     n_targets = is_member.sum(0)
     mean = np.nansum(below, 0) / np.maximum(n_targets, 1)
-    found = resolved(scores, is_member)
+    found = resolved(scores, is_member) if len(is_member) > 1 else None
     return [
         {
             "index": int(i),
@@ -49,6 +50,7 @@ def exposed(
             "by": None if found is None else _by(found, int(i)),
         }
         for i in np.argsort(-mean, kind="stable")[:EXPOSED]
+        if mean[i] > STANDS_OUT
     ]
 
 
@@ -83,7 +85,7 @@ def risk(attack: str, scores: npt.NDArray[np.float64], is_member: Bools, part: S
 def groups(
     attack: str, scores: npt.NDArray[np.float64], is_member: Bools, part: Slice, named: Sequence[Slice]
 ) -> dict[str, Any] | None:
-    """Which groups of a slice leak more than its rest, all looked at together; None if fewer than two can be.
+    """Which groups of a slice leak more than its rest, all looked at together; None if none is large enough.
 
     Args:
         attack: Whose scores they are.
@@ -98,7 +100,7 @@ def groups(
     sizes = {one.name: one for one in slice_sizes(inside, member, **wanted)}
     rest = {one.name: one for one in slice_sizes([Slice(one.name, ~one.mask) for one in inside], member, **wanted)}
     fit = [one for one in inside if sizes[one.name].enough and rest[one.name].enough]
-    if len(fit) < 2:
+    if not fit:
         return None
     found = slice_excesses(values, member, fit, models_per_cluster=2 if len(member) > 1 else 1, level=LEVEL)
     return {
