@@ -153,8 +153,15 @@ ATTACK_ROWS = (
     Row("region", slow.region(slow.lira(pooled=True), "gradient", 2), {"of": "gradient", "region": 2}, graded=False),
     Row("reveal", slow.reveal(slow.lira(pooled=True)), floor=0.95, nonsense=NO_REVEAL),
     Row("reveal", slow.reveal(slow.rmia(online=False)), {"base": {"name": "rmia_offline"}}),
-    Row("white_box", learned("white_box", slow.inside), SMALL, floor=0.8, nonsense=NO_TRAINING, graded=False,
-        learned=True),
+    Row(
+        "white_box",
+        learned("white_box", slow.inside),
+        SMALL,
+        floor=0.8,
+        nonsense=NO_TRAINING,
+        graded=False,
+        learned=True,
+    ),
     # Under Student's t a logit far from both sides speaks for neither.
     Row("lira_student", slow.lira_student("student"), floor=0.95, graded=False, nonsense=NO_PREDICTION),
     Row("lira_student", slow.lira_student("normal"), {"predictive": "normal"}, floor=0.95),

@@ -52,6 +52,10 @@ class OnReading(OnAttacks):
         """These signals by name, (..., N, Q), from what was read (..., N, K)."""
         raise NotImplementedError
 
+    def moved(self, signals: Signals) -> dict[str, Floats]:
+        """What the other attack gets of all that the models gave, readings included: what was read."""
+        return self.found(signals[self.reading.key])
+
     @property
     def parts(self) -> tuple[Attack]:
         return (self.base,)
@@ -90,7 +94,7 @@ class OnReading(OnAttacks):
         return self.base.score_all(dataclasses.replace(lineup, pool=pool, population=population))
 
     def _moved(self, signals: Signals) -> Signals:
-        """What was read in the place of the signals; kinds that were not are NaN."""
-        found = self.found(signals[self.reading.key])
+        """In the place of the signals; kinds that are not there are NaN."""
+        found = self.moved(signals)
         nothing = np.broadcast_to(np.float32(np.nan), next(iter(found.values())).shape)
         return Signals.of({kind: found.get(kind, nothing) for kind in SIGNAL_KINDS})

@@ -13,15 +13,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from membrane.attacks.on_reading import OnReading
-from membrane.core.values import SIGNAL_KINDS, Floats
+from membrane.core.values import SIGNAL_KINDS, Floats, Signals
 from membrane.readings import Reading, Revealed
 from membrane.readings.revealed import by_kind
 
 
 @dataclass(frozen=True)
 class Reveal(OnReading):
-    """Another attack, LiRA by default, on the answers of two copies that were each trained on half of the population.
+    """Another attack, LiRA by default, on a model's answers and those of two copies trained on half of the population.
+
+    To the other attack these are further queries of one model.
 
     Args:
         refit: Positions of the regions that are drawn anew and trained over the others, which stay, in running order
@@ -54,5 +58,14 @@ class Reveal(OnReading):
     def kinds_read(self) -> tuple[str, ...]:
         return SIGNAL_KINDS
 
+    @property
+    def signals(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Those of the base, as the model gives them."""
+        return self.base.signals
+
     def found(self, read: Floats) -> dict[str, Floats]:
         return by_kind(read)
+
+    def moved(self, signals: Signals) -> dict[str, Floats]:
+        revealed = super().moved(signals)
+        return {kind: np.concatenate([signals[kind], revealed[kind]], axis=-1) for kind in self.base.signals}
