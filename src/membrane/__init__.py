@@ -21,7 +21,18 @@ from membrane.models import Answers, from_onnx
 from membrane.pptp import PPTP, Budget, Plan, Protected, RiskMap, Stretch
 from membrane.regions import Trail, load_weights
 from membrane.training import Recipe
-from membrane.verbs import Audit, AuditStopped, Estimate, audit, audit_model, estimate, locate, protect
+from membrane.verbs import (
+    Audit,
+    AuditStopped,
+    Estimate,
+    OneRun,
+    audit,
+    audit_model,
+    audit_one_run,
+    estimate,
+    locate,
+    protect,
+)
 
 __all__ = [
     "PPTP",
@@ -34,6 +45,7 @@ __all__ = [
     "Examples",
     "ImageFolder",
     "MembraneError",
+    "OneRun",
     "Parquet",
     "Plan",
     "Protected",
@@ -46,6 +58,7 @@ __all__ = [
     "__version__",
     "audit",
     "audit_model",
+    "audit_one_run",
     "estimate",
     "from_arrays",
     "from_dataset",

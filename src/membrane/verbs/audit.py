@@ -14,7 +14,6 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from membrane.attacks import Attack
@@ -36,6 +35,7 @@ from membrane.verbs.observe import choose_attacks, readings_of, refuse_unreadabl
 from membrane.verbs.outcome import Audit
 from membrane.verbs.partial import AuditStopped, keep, so_far
 from membrane.verbs.results import Train, label_of
+from membrane.verbs.splits import splits_of
 
 
 def audit(
@@ -201,14 +201,9 @@ def _task(
         return data if queries == "identity" else data.asked(queries)
     if references < 4 or references % 2:
         raise SettingError(f"references is {references}; an audit trains an even number of models, 4 or more.")
-    if isinstance(data, Source):
-        data = data.load()
-    if isinstance(data, Examples):
-        n_test = len(data) // 5
-        order = np.random.default_rng(seed).permutation(len(data))
-        data = Splits(data[order[n_test:]], data[order[:n_test]])
-    wanted = len(data.train) - holdout if pool is None else pool
-    drawn = make_task(data, n_models=references, pool=wanted, holdout=holdout, canaries=canaries, seed=seed, **how)
+    splits = splits_of(data, seed)
+    wanted = len(splits.train) - holdout if pool is None else pool
+    drawn = make_task(splits, n_models=references, pool=wanted, holdout=holdout, canaries=canaries, seed=seed, **how)
     return drawn.asked(queries)
 
 
