@@ -41,6 +41,10 @@ def test_an_own_function_is_audited_and_its_canaries_are_found(tmp_path: Path) -
     assert entry["label"] == "own_train"
     assert entry["slices"]["canaries"]["attacks"]["midpoint"]["auc"]["value"] > 0.9
     assert found.verdict
+    assert found.tier[0].startswith("Tier of this audit: few references (")
+    assert entry["epsilon"]["n_correct"] <= entry["epsilon"]["n_guesses"]
+    assert entry["risk"]["by_all"]["value"] <= entry["risk"]["by_any"]["value"]
+    assert {one["name"] for one in entry["groups"]["compared"]} <= {f"class {i}" for i in range(10)}
     page = found.to_html(tmp_path / "report.html")
     assert page.stat().st_size > 10_000
     assert membrane.Audit.load(tmp_path).results == json.loads((tmp_path / "results.json").read_text())

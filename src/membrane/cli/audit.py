@@ -38,6 +38,9 @@ def _add(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--only-finished", action="store_true", help="train nothing: report the models that a stopped audit finished"
     )
+    parser.add_argument(
+        "--regions", action="store_true", help="also attack each region of the networks, to see where the leak shows"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress")
 
 
@@ -58,6 +61,7 @@ def _run(args: Namespace) -> int:
             title=run.title,
             progress=silent if args.quiet else bar,
             only_finished=args.only_finished,
+            regions=args.regions,
             engine=run.engine,
         )
     show(out, time.monotonic() - start)
@@ -65,10 +69,10 @@ def _run(args: Namespace) -> int:
 
 
 def show(out: Path, seconds: float) -> None:
-    """Write the report of a finished audit and print verdict, path and time."""
+    """Write the report of a finished audit and print verdict, tier, path and time."""
     done = Audit.load(out)  # from the file, so that `membrane report` gives the same page
     page = done.to_html(out / "report.html")
-    for sentence in done.verdict:
+    for sentence in (*done.verdict, *done.tier):
         print(wrapped(sentence))
     print(f"\nReport: {page} (figures beside it, numbers in {out / 'results.json'}); {duration(seconds)}.")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from membrane.core.store import read_json, write_json, write_tensors
-from membrane.report import check_results, to_html, to_markdown, verdict
+from membrane.report import check_results, tier, to_html, to_markdown, verdict
 from membrane.verbs.measure import Measurement
 
 
@@ -31,6 +31,11 @@ class Audit:
     def verdict(self) -> list[str]:
         """What was found, in sentences."""
         return verdict(self._complete())
+
+    @property
+    def tier(self) -> list[str]:
+        """Which attacker this audit stood for, and what a stronger one would take and add, in sentences."""
+        return tier(self._complete())
 
     def to_html(self, path: str | os.PathLike[str]) -> Path:
         """Write the report: one page that loads nothing from the network, figures as PNG beside it."""
