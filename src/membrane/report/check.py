@@ -78,6 +78,7 @@ _REGION = {
     "flags?": ["text"],
 }
 _MAP = {"method": "text", "regions": [_REGION], "window?": ["int"], "flags?": ["text"], "sets?": [_SET]}
+_PLACE = {"region": "text", "of": "text", "slices": {"*": _SPREAD}}
 _ENTRY = {
     "label": "text",
     "defense?": {},
@@ -92,6 +93,7 @@ _ENTRY = {
     "plans_agreement?": {"text": "text"},
     "choices_known?": "int",
     "risk_map?": _MAP,
+    "regions?": {"base": "text", "places": [_PLACE]},
     "tail?": [_ASKED],
     "seconds?": {},
 }

@@ -8,6 +8,7 @@ from typing import Any
 from membrane.report import detail_tables, numbers, palette, records, tables
 from membrane.report.access import Results, attack_names, baseline_position, main_slice, slice_names
 from membrane.report.against import against
+from membrane.report.by_region import by_region
 from membrane.report.dots import dots
 from membrane.report.filters import Safe
 from membrane.report.frame import Drawing, entry_class, swatch
@@ -135,6 +136,7 @@ def _tables(results: Results) -> dict[str, Any]:
         "spread": records.spread(results),
         "groups": records.groups(results),
         "exposed": [(i, results["entries"][i]["label"], table) for i, table in shown if table],
+        "where": [(entry["label"], table) for entry in results["entries"] if (table := by_region(entry))],
         "tail": detail_tables.tail(results),
         "attacks": detail_tables.attacks(results),
         "entries": detail_tables.entries(results),

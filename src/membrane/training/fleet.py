@@ -222,7 +222,8 @@ def _release(
     for reading in readings:  # all of them: a function may not make the same model twice
         found = reading(model, task.pool, task.test, torch_generator(seed, "reading", reading.key, row))
         parts = {part: torch.from_numpy(values) for part, values in zip(("pool", "test"), found, strict=True)}
-        store.save("reading", _reading_key(key, reading), parts, {"row": row, "reading": to_plain(reading)})
+        about = {"row": row, "reading": to_plain(reading), "columns": reading.columns(model, task.pool)}
+        store.save("reading", _reading_key(key, reading), parts, about)
     tensors = {f"pool/{kind}": array for kind, array in measured(model, task.pool, task.queries).arrays().items()}
     tensors |= {f"test/{kind}": array for kind, array in measured(model, task.test, task.queries).arrays().items()}
     store.save("release", key, tensors, {"row": row, **facts})
@@ -231,7 +232,9 @@ def _release(
 def _released(key: str, store: Store, readings: Sequence[Reading]) -> tuple[Signals, Signals, Mapping[str, Any]]:
     """Signals and readings on pool and test, and facts, of a model that is in the store."""
     entry = store.load("release", key)
-    read = {one.key: store.load("reading", _reading_key(key, one)).tensors for one in readings}
+    entries = {one.key: store.load("reading", _reading_key(key, one)) for one in readings}
+    read = {name: one.tensors for name, one in entries.items()}
+    columns = {"columns": {one.key: entries[one.key].facts.get("columns", ()) for one in readings}}
     pool, test = (
         Signals.of(
             {kind: entry.tensors[f"{part}/{kind}"].numpy() for kind in SIGNAL_KINDS},
@@ -239,7 +242,7 @@ def _released(key: str, store: Store, readings: Sequence[Reading]) -> tuple[Sign
         )
         for part in ("pool", "test")
     )
-    return pool, test, entry.facts
+    return pool, test, entry.facts | columns if readings else entry.facts
 
 
 def _reading_key(release: str, reading: Reading) -> str:

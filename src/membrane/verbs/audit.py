@@ -29,6 +29,7 @@ from membrane.training.check import training_mistakes
 from membrane.training.engines import Engine, engine_of
 from membrane.training.fleet import identity_of
 from membrane.training.threads import threads
+from membrane.verbs.by_region import with_regions
 from membrane.verbs.estimate import Estimate, estimate_task
 from membrane.verbs.judge import Judged, audit_of, judge
 from membrane.verbs.observe import choose_attacks, readings_of, refuse_unreadable
@@ -56,6 +57,7 @@ def audit(
     seed: int = 0,
     title: str = "Membership audit",
     informed: bool = True,
+    regions: bool = False,
     progress: Progress = silent,
     only_finished: bool = False,
     engine: str | Mapping[str, Any] | Engine = "in_process",
@@ -88,6 +90,8 @@ def audit(
         title: Heading of the report.
         informed: Whether the attacker knows what a defense chose for the target (PPTP's plan) and gives it to the
             reference models. Otherwise each reference keeps its own choice, which makes a weaker attacker.
+        regions: Whether every region of the networks is read and attacked by itself, to show where the leak can be
+            read. Adds the attacks "region" and "gradient_norm"; whoever names these gets the same.
         progress: Told what the audit will take, then how far training is.
         only_finished: Train nothing and report what is finished in ``out``, after a kill for example; marked as
             partial in results and report.
@@ -112,6 +116,7 @@ def audit(
     task = task.grouped(subgroups or {})
     n_each = references_each(len(task.membership))
     chosen = choose_attacks(attacks, n_each, n_each, len(task.test))
+    chosen = with_regions(chosen, len(task.membership)) if regions else chosen
     refuse_unreadable(chosen, task.pool, task.test)
     made = engine_of(engine, workers)
     for one in trains.values():

@@ -13,6 +13,7 @@ from membrane.core.store import Store
 from membrane.data import Task
 from membrane.data.membership import references_each
 from membrane.training import Bank, Recipe
+from membrane.verbs.by_region import by_region
 from membrane.verbs.compare import against_baseline
 from membrane.verbs.informed import choices_of, informed_scores
 from membrane.verbs.measure import Measurement, measure
@@ -78,6 +79,8 @@ def judge(
         scores = score_bank(bank, some.membership, task.pool.y.numpy(), list(attacks))
     measured = measure(bank, scores, some, seed)
     entry = entry_of(label, train, bank, measured, some) | ({"choices_known": len(set(choices))} if choices else {})
+    where = by_region(bank, some, seed)
+    entry = entry | ({"regions": where} if where else {})
     costs = {
         "train": sum(float(facts.get("train_seconds", 0)) for facts in bank.facts),
         "finish": sum(finishing_seconds(facts) for facts in bank.facts),
