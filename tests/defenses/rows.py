@@ -223,4 +223,15 @@ DEFENSE_ROWS = (
         trains=True,
         nonsense=({"start": -1}, {"start": 1.5}, *outside("lr", 0.0)),
     ),
+    Row(
+        "stacked",
+        {"answers": {"name": "temperature", "temperature": 1.0}},
+        {"base": {"name": "early_stopping", "epoch": 1}, "answers": {"name": "temperature", "temperature": 3.0}},
+        nonsense=(
+            {"answers": {"name": "early_stopping"}},
+            {"answers": {"name": "hamp"}},
+            {"answers": {"name": "undefended"}},
+            {"base": {"name": "dmp"}, "answers": {"name": "memguard"}},
+        ),
+    ),
 )

@@ -26,6 +26,7 @@ from membrane.defenses.rounding import Rounding
 from membrane.defenses.sam import SAM
 from membrane.defenses.selena import SELENA
 from membrane.defenses.short_schedule import ShortSchedule
+from membrane.defenses.stacked import Stacked
 from membrane.defenses.swa import SWA
 from membrane.defenses.temperature import Temperature
 from membrane.defenses.top_k import TopK
@@ -67,6 +68,7 @@ DEFENSES: Catalogue[Defense] = Catalogue(
         Temperature,
         TopK,
         Rounding,
+        Stacked,
     ],
 )
 
@@ -101,6 +103,7 @@ __all__ = [
     "RelaxLoss",
     "Rounding",
     "ShortSchedule",
+    "Stacked",
     "Temperature",
     "TopK",
     "WeightAveraging",
