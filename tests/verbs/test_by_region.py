@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from membrane.attacks import Lineup, LossThreshold, Midpoint, Region
+from membrane.attacks import Lineup, LossThreshold, Region
 from membrane.core import Store
+from membrane.core.errors import NotEnoughDataError
 from membrane.core.values import Observation
-from membrane.data import Task
+from membrane.data import Splits, Task, make_task
 from membrane.metrics import auc
 from membrane.report import to_markdown
 from membrane.report.by_region import by_region as table_of
@@ -29,16 +30,22 @@ WAYS = ("readout", "gradient", "magnitude")
 RECIPE = small_recipe(epochs=30)
 
 
+def task() -> Task:
+    """Six models: two IN and two OUT references for each example of each target."""
+    whole = jobs.examples(190)
+    return make_task(Splits(whole[:150], whole[150:]), n_models=6, pool=120, holdout=30, canaries=6, seed=0)
+
+
 @functools.cache
 def audited() -> Audit:
     with tempfile.TemporaryDirectory() as folder:
-        return audit(RECIPE, jobs.task(), attacks=["loss"], out=folder, regions=True)
+        return audit(RECIPE, task(), attacks=["loss"], out=folder, regions=True)
 
 
 def test_every_region_is_attacked_in_every_way() -> None:
     (entry,) = audited().results["entries"]
     found = entry["regions"]
-    assert found["base"] == "midpoint"  # four models: one IN and one OUT reference each
+    assert found["base"] == "lira"
     assert [(place["of"], place["region"]) for place in found["places"]] == [
         (way, region) for way in WAYS for region in ("hidden1", "head")
     ]
@@ -47,17 +54,18 @@ def test_every_region_is_attacked_in_every_way() -> None:
 
 
 def test_areas_are_those_of_the_attack_at_that_region(tmp_path: Path) -> None:
-    task = jobs.task()
-    attacks = with_regions([LossThreshold()], len(task.membership))
-    bank = train_fleet(RECIPE, task, Store(tmp_path), seed=0, readings=readings_of(attacks))
-    found = by_region(bank, task, seed=0)
+    drawn = task()
+    attacks = with_regions([LossThreshold()], len(drawn.membership))
+    bank = train_fleet(RECIPE, drawn, Store(tmp_path), seed=0, readings=readings_of(attacks))
+    found = by_region(bank, drawn, seed=0)
+    assert found is not None
     assert found == audited().results["entries"][0]["regions"]
-    population = np.delete(np.arange(len(task.pool)), task.canaries)
+    population = np.delete(np.arange(len(drawn.pool)), drawn.canaries)
     for place in found["places"]:
         position = ("hidden1", "head").index(place["region"])
-        attack = Region(of=place["of"], region=position, base=Midpoint())
-        scores = np.stack([attack(_observed(bank, task, row)) for row in range(4)])
-        area = auc(scores[:, population].ravel(), task.membership[:, population].ravel())
+        attack = Region(of=place["of"], region=position)
+        scores = np.stack([attack(_observed(bank, drawn, row)) for row in range(6)])
+        area = auc(scores[:, population].ravel(), drawn.membership[:, population].ravel())
         spread = place["slices"]["population"]
         assert spread["value"] == pytest.approx(area)
         assert spread["low"] <= area <= spread["high"]
@@ -68,10 +76,15 @@ def _observed(bank: Bank, task: Task, row: int) -> Observation:
 
 
 def test_nothing_is_read_unless_asked(tmp_path: Path) -> None:
-    plain = audit(RECIPE, jobs.task(), attacks=["loss"], out=tmp_path).results
+    plain = audit(RECIPE, task(), attacks=["loss"], out=tmp_path).results
     assert "regions" not in plain["entries"][0]
     assert set(plain["entries"][0]["slices"]["population"]["attacks"]) == {"loss"}
     assert 'id="where"' not in render(plain)
+
+
+def test_too_few_models_are_refused_before_training() -> None:
+    with pytest.raises(NotEnoughDataError, match="'region' needs 2 IN references"):
+        audit(RECIPE, jobs.task(), attacks=["loss"], regions=True)
 
 
 def test_attacks_that_are_named_are_not_named_twice() -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, get_args
 
-from membrane.attacks import Attack, GradientNorm, LiRA, Midpoint, Region
+from membrane.attacks import Attack, GradientNorm, Region
 from membrane.attacks.region import Of, regions_of
+from membrane.core.errors import NotEnoughDataError, raise_all
 from membrane.data import Task
 from membrane.data.membership import references_each
 from membrane.metrics import share_interval
@@ -20,15 +21,22 @@ def with_regions(attacks: Sequence[Attack], n_models: int) -> list[Attack]:
 
     Args:
         attacks: Of an audit.
-        n_models: That it trains; with fewer than 6 the region's logit is compared with midpoints instead of densities.
+        n_models: That it trains.
+
+    Raises:
+        NotEnoughDataError: If these are too few to compare a region with.
     """
-    more = (Region(base=_base(n_models)), GradientNorm())
+    n_each = references_each(n_models)
+    more = (Region(), GradientNorm())
+    raise_all((lack for one in more for lack in one.missing(n_each, n_each, one.min_population)), NotEnoughDataError)
     names = {attack.name for attack in attacks}
     return [*attacks, *(one for one in more if one.name not in names)]
 
 
 def by_region(bank: Bank, task: Task, seed: int) -> dict[str, Any] | None:
-    """AUC with its interval at every region, by what is read there and by slice; None if no region was read.
+    """AUC of LiRA with its interval at every region, by what is read there and by slice.
+
+    None if no region was read, or the models are too few to compare one with.
 
     Every model plays target against all others but its partner, which keep what was chosen for each of them.
 
@@ -37,8 +45,10 @@ def by_region(bank: Bank, task: Task, seed: int) -> dict[str, Any] | None:
         task: With the membership of these.
         seed: As of the audit.
     """
-    base = _base(bank.pool.shape[0])
     places, scores = [], {}
+    n_each = references_each(len(task.membership))
+    if Region().missing(n_each, n_each, len(task.test)):
+        return None
     for of in get_args(Of):
         reading = Region(of=of).reading
         if reading.key not in bank.pool.readings:
@@ -46,7 +56,7 @@ def by_region(bank: Bank, task: Task, seed: int) -> dict[str, Any] | None:
         columns = bank.facts[0].get("columns", {}).get(reading.key)
         for position in range(regions_of(of, bank.pool[reading.key]).shape[-1]):
             name = _region_name(of, position, columns)
-            attack = Region(of=of, region=position, base=base)
+            attack = Region(of=of, region=position)
             (scores[f"{of} {position}"],) = score_bank(bank, task.membership, task.pool.y.numpy(), [attack]).values()
             places.append((f"{of} {position}", {"region": name, "of": of}))
     if not places:
@@ -54,7 +64,7 @@ def by_region(bank: Bank, task: Task, seed: int) -> dict[str, Any] | None:
     found = measure(bank, scores, task, seed)
     each = found.models_per_cluster
     return {
-        "base": base.name,
+        "base": Region().base.name,
         "places": [
             place
             | {
@@ -68,12 +78,6 @@ def by_region(bank: Bank, task: Task, seed: int) -> dict[str, Any] | None:
             for key, place in places
         ],
     }
-
-
-def _base(n_models: int) -> Attack:
-    lira = LiRA()
-    n_each = references_each(n_models)
-    return Midpoint() if lira.missing(n_each, n_each, 0) else lira
 
 
 def _region_name(of: Of, position: int, columns: Sequence[str] | None) -> str:
