@@ -14,7 +14,7 @@ from membrane.core.settings import did_you_mean
 from membrane.data import Task, make_task
 from membrane.data.loader import as_inputs
 from membrane.data.membership import references_each
-from membrane.pptp import FrozenPlan, RegionWindow
+from membrane.pptp import FrozenPlan, GradientRouting, RegionWindow, RewindRefit
 from membrane.regions import partition
 from membrane.training import Defense, Recipe
 from membrane.training.check import training_mistakes
@@ -124,4 +124,4 @@ def _regions_of(defense: Defense) -> tuple[str, ...]:
     """Names of regions that the settings mention."""
     if isinstance(defense, FrozenPlan):
         return defense.plan.regions
-    return defense.regions if isinstance(defense, RegionWindow) else ()
+    return defense.regions if isinstance(defense, RegionWindow | GradientRouting | RewindRefit) else ()

@@ -8,7 +8,9 @@ from membrane.pptp.plan import Plan, Stretch
 from membrane.pptp.probe import Probe
 from membrane.pptp.protect import Protected, apply_plan, protect
 from membrane.pptp.refit import OutOfFoldRefit
+from membrane.pptp.rewind import RewindRefit
 from membrane.pptp.risk_map import RiskMap
+from membrane.pptp.routing import GradientRouting
 
 __all__ = [
     "DEFENSES",
@@ -17,12 +19,14 @@ __all__ = [
     "Budget",
     "Choice",
     "FrozenPlan",
+    "GradientRouting",
     "Locator",
     "OutOfFoldRefit",
     "Plan",
     "Probe",
     "Protected",
     "RegionWindow",
+    "RewindRefit",
     "RiskMap",
     "Search",
     "Stretch",
