@@ -1,7 +1,11 @@
 """Membership-inference attacks: an observation in, one score per example out, higher = more likely a member.
 
-All of them are post-processing of the signals of one bank of models, so each further attack costs milliseconds.
+All of them are post-processing of the signals of one bank of models, and of what else was read off them, so each
+further attack costs milliseconds once that is there.
 A new attack is one file here, one line in ``ATTACKS`` and one row in the test table.
+
+Left out: InfoRMIA (arXiv:2510.05582), of whose score only the abstract was at hand; BaVarIA's own priors
+(arXiv:2603.11799), for the same reason: 'lira_student' is ours in its stead.
 """
 
 from membrane.attacks.attack import Attack, Scores
