@@ -18,6 +18,7 @@ from membrane.training import Bank, Recipe, train_fleet
 _NETWORKS: Mapping[str, Any] = {"hidden": (16,), "steps": 100, "lr": 0.02}
 QUICK: Mapping[str, Mapping[str, Any]] = {
     **dict.fromkeys(("label_learned", "shadow_classifier", "ml_leaks", "white_box"), _NETWORKS),
+    "rmia_taylor": {"queries_by": "identity"},  # nobody learnt a mirrored digit
     "label_boundary": {"budget": 200},
     "label_noise": {"copies": 20, "noise": 0.1},
     "loss_trajectory": {**_NETWORKS, "epochs": 5},

@@ -31,7 +31,8 @@ class TaylorRMIA(OnReading):
         terms: Of the Taylor series, 2 to 20.
         temperature: That divides logits, above 0.
         margin: That the label's logit must be above the others' by, after that; 0 or more.
-        queries_by: Ways in which each image is asked for: "identity", "mirror" or "shifts".
+        queries_by: Ways in which each image is asked for: "identity", "mirror" or "shifts". Models that train without
+            such augmentation tell most when they are asked for the image as it is.
 
     Raises:
         SettingError: If ``base`` reads something else than losses, or a setting is outside its range.

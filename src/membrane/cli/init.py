@@ -42,7 +42,7 @@ defenses = [
 # references: models trained for each defense, even. canaries: examples that are easy to betray, the worst case;
 # canary_kind = "mislabelled", "near_duplicate" or "out_of_distribution".
 # holdout: set aside for defenses that must choose (500 or more). pool: what models train on and are audited with.
-# queries = "mirror" or "shifts" asks models for each image in 2 or 18 ways, which shows more.
+# queries = "mirror" or "shifts" asks for each image in 2 or 18 ways; use what training augments by, if anything.
 audit = { references = 16, canaries = 50, holdout = 500, pool = 1000 }
 
 # `membrane list engines`: where the reference models are trained. The results are the same, bit for bit, for as many

@@ -3,6 +3,9 @@
 Source: Carlini et al. 2022, "Membership Inference Attacks From First Principles", arXiv:2112.03570, who ask for the
 image and its mirror image; mirror images times shifts by one pixel as in the code of Zarifzadeh et al. 2024,
 arXiv:2312.03262. The example as it is always comes first.
+
+They tell more of models that were trained on such images. Where training augments nothing, what a model knows of a
+mirrored image is mostly noise, and averaging over ways weakens the attack.
 """
 
 from __future__ import annotations

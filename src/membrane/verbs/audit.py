@@ -81,7 +81,8 @@ def audit(
         allow_duplicates: Note inputs that occur more than once instead of refusing them.
         near_duplicates: Correlation from which images count as copies, 0.95 say; None for identical inputs alone.
         queries: Ways in which models are asked for each image: "identity", "mirror" (as it is and mirrored) or
-            "shifts" (both, in 3 x 3 shifts by a pixel: 18). More show more, and take as many times as long to ask.
+            "shifts" (both, in 3 x 3 shifts by a pixel: 18). They show more of models that train on such images, less
+            of others, and take as many times as long to ask.
         subgroups: By name, a function from the pool's examples to (N,) bool: who belongs. Each is compared with the
             rest, as each class is. ``{"small": lambda pool: pool.x[:, 3] < 10}``
         attacks: Names or objects; by default every attack that this number of models can feed.
