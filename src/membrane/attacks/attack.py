@@ -40,6 +40,7 @@ class Attack:
     min_out_models: ClassVar[int] = 0
     min_population: ClassVar[int] = 0
     examples_apart: ClassVar[bool] = False  # whether the score of an example depends on no other example audited
+    trains: ClassVar[str] = ""  # what is trained for it beyond the reference models, in words
     by_default: ClassVar[bool] = True  # whether an audit that names no attacks runs it
 
     @property

@@ -36,6 +36,7 @@ class Learned(Attack):
 
     min_in_models: ClassVar[int] = 1
     min_out_models: ClassVar[int] = 1
+    trains: ClassVar[str] = "a network for each pair of targets, on what their references answer"
     by_default: ClassVar[bool] = False
     per_class: ClassVar[bool] = False
 

@@ -36,6 +36,7 @@ class LossTrajectory(Learned):
     name: ClassVar[str] = "loss_trajectory"
     source: ClassVar[str] = "Liu et al. 2022, arXiv:2208.14933"
     min_population: ClassVar[int] = 100
+    trains: ClassVar[str] = f"a student of every model on the population; {Learned.trains}"
 
     hidden: tuple[int, ...] = (512, 128, 32)
     lr: float = 0.001

@@ -40,6 +40,7 @@ class QuantileRegression(Attack):
     source: ClassVar[str] = "Bertran et al. 2023, arXiv:2307.03694"
     signals: ClassVar[tuple[str, ...]] = ("margin",)
     min_population: ClassVar[int] = 100
+    trains: ClassVar[str] = "regressors of every model's margins on the population"
     examples_apart: ClassVar[bool] = True
     by_default: ClassVar[bool] = False
 

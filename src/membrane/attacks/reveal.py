@@ -40,6 +40,7 @@ class Reveal(OnReading):
 
     name: ClassVar[str] = "reveal"
     source: ClassVar[str] = "cf. Siddiqui et al. 2025, arXiv:2505.22310 (relearning); with LiRA's references, ours"
+    trains: ClassVar[str] = "two copies of every model, for a few epochs over half of the population each"
     by_default: ClassVar[bool] = False
 
     refit: tuple[int, ...] = ()

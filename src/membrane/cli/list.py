@@ -10,7 +10,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
 from typing import Any
 
-from membrane.attacks import ATTACKS
+from membrane.attacks import ATTACKS, Attack
 from membrane.cli.command import Command
 from membrane.cli.text import wrapped
 from membrane.core.catalogue import Catalogue
@@ -33,6 +33,7 @@ _FACTS = {  # class attribute to what the text calls it
     "source": "source",
     "kind": "kind",
     "acts_on": "acts on",
+    "trains": "trains",
     "extra_data": "extra data",
     "does_not_stop": "does not stop",
     "notes": "notes",
@@ -60,6 +61,8 @@ def _entry(name: str, cls: type[Any]) -> dict[str, Any]:
     for key in (*_FACTS, "threat_model", "strength"):
         if isinstance(value := getattr(one, key, None), str) and value:
             facts[key] = value
+    if isinstance(one, Attack):
+        facts["queries"] = one.queries_of()
     needs = {words: n for key, words in _NEEDS.items() if isinstance(n := getattr(one, key, 0), int) and n}
     return facts | ({"needs": needs} if needs else {})
 
@@ -112,6 +115,8 @@ def _shown(entry: Mapping[str, Any]) -> str:
     if "needs" in entry:
         needs = ", ".join(f"{n} {words}" for words, n in entry["needs"].items())
         lines.append(wrapped(f"needs {needs}", "    "))
+    if entry.get("queries", 1) > 1:
+        lines.append(wrapped(f"asks for each example {entry['queries']} times", "    "))
     lines += [wrapped(f"{words}: {entry[key]}", "    ") for key, words in _FACTS.items() if key in entry]
     return "\n".join(lines)
 
