@@ -69,6 +69,11 @@ class Expectation(Reading):
         }
         raise_all(f"{name} is {getattr(self, name)}; it must be {rule}." for name, (ok, rule) in fits.items() if not ok)
 
+    @property
+    def queries(self) -> int:
+        """None: the model is asked about the population alone, regressors about the audited examples."""
+        return 0
+
     def mistakes(self, pool: Examples, population: Examples | None) -> list[str]:
         return population_mistakes(population)
 
