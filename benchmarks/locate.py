@@ -33,7 +33,7 @@ from membrane.data import Digits, Examples, Splits, Task
 from membrane.data.loader import as_inputs
 from membrane.metrics import clopper_pearson
 from membrane.models import MLP, VGG11, ResNet, ViT
-from membrane.pptp import LOCATORS, Locator, Probe, RiskMap, Subject
+from membrane.pptp import LOCATORS, Locator, Probe, RiskMap, Subject, fork_twins
 from membrane.pptp.locators import Memories, permuted, plant
 from membrane.pptp.locators.judge import LEVEL
 from membrane.regions import partition
@@ -120,8 +120,8 @@ def mislabelled(examples: Examples, seed: int) -> Examples:
 
 def planted(seeds: int) -> Iterator[Job]:
     """Wrong labels memorized by one region, which moves on with the seed."""
-    for seed in range(seeds):
-        for network in PLANTED_IN:
+    for network in PLANTED_IN:
+        for seed in range(seeds):
             yield Job({"network": network, "seed": seed}, partial(_planted, network, seed))
 
 
@@ -146,14 +146,16 @@ def _planted(network: str, seed: int) -> Iterator[Row]:
 
 def without_truth(seeds: int) -> Iterator[Job]:
     """Networks that leak, among members and non-members that are half members each."""
-    for seed in range(seeds):
-        for network in PLANTED_IN:
+    for network in PLANTED_IN:
+        for seed in range(seeds):
             yield Job({"network": network, "seed": seed}, partial(_permuted, network, seed))
 
 
 def _permuted(network: str, seed: int) -> Iterator[Row]:
     subject, holdout = trained_on_digits(network, seed, augment=False)
-    nothing = permuted(subject, holdout, torch_generator(SEED, "permuted", network, seed))
+    generator = torch_generator(SEED, "permuted", network, seed)
+    subject = replace(subject, twins=fork_twins(subject, subject.probe.trail.epochs[2], generator))
+    nothing = permuted(subject, holdout, generator)
     for name in LOCATORS:
         p_value = located(name, nothing, seed).p_value
         assert p_value is not None
@@ -183,8 +185,8 @@ def ordinary(seeds: int, stores: Path, data: Path) -> Iterator[Job]:
                 yield Job(key, partial(_on_digits, network, seed, augment))
         if seed == 0:
             yield from stored("MLP, Location30", LOCATION, stores / "loc", data / "location30.parquet", 4)
-            for on in (PLAIN, AUGMENTED):
-                yield from stored("ResNet, CIFAR-10", on, stores / "store", data / "cifar10.parquet", 1)
+    for on in (PLAIN, AUGMENTED):
+        yield from stored("ResNet, CIFAR-10", on, stores / "store", data / "cifar10.parquet", 1)
 
 
 def _on_digits(network: str, seed: int, augment: bool) -> Iterator[Row]:

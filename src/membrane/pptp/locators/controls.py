@@ -83,7 +83,8 @@ def permuted(subject: Subject, holdout: Examples, generator: torch.Generator) ->
     """The same network among members and non-members that are half members each: nothing is left to find.
 
     Args:
-        subject: Not changed. Twins, if it has any, get their own examples mixed as well.
+        subject: Not changed. Its twins get their own examples mixed as well; give it some, since an estimator that
+            trains its own afterwards trains real ones, of which there is something to find.
         holdout: Non-members, as many as are members or fewer.
         generator: Draws the halves.
     """
