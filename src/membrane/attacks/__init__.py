@@ -5,9 +5,8 @@ further attack costs milliseconds once that is there.
 A new attack is one file here, one line in ``ATTACKS`` and one row in the test table.
 
 Left out: InfoRMIA (arXiv:2510.05582), of whose score only the abstract was at hand; BaVarIA's own priors
-(arXiv:2603.11799), for the same reason: 'lira_student' is ours in its stead; SeqMIA
-(Li et al. 2024), whose recurrent network and the five sequences that it reads were known from a summary alone:
-'loss_trajectory' reads one of them.
+(arXiv:2603.11799), for the same reason: 'lira_student' is ours in its stead; SeqMIA (Li et al. 2024, CCS), whose
+recurrent network and five sequences were known from a summary alone: 'loss_trajectory' reads one of them.
 """
 
 from membrane.attacks.attack import Attack, Scores
