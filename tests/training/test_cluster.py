@@ -60,7 +60,7 @@ def exit_now(members: Examples, holdout: Examples, generator: torch.Generator) -
     os._exit(3)
 
 
-def test_a_fleet_survives_the_death_of_a_node_with_the_same_bits(tmp_path: Path, task: Task, cluster: Any) -> None:
+def test_a_fleet_survives_the_death_of_a_node_with_the_same_bits(tmp_path: Path, task: Task, cluster: Any) -> None:  # noqa: ANN401
     here = train_fleet(small_recipe(**LONG), task, Store(tmp_path / "here"), 0, engine=InProcess(threads=1))
     told: list[tuple[str, float, float]] = []
 
@@ -88,7 +88,7 @@ def test_a_fleet_survives_the_death_of_a_node_with_the_same_bits(tmp_path: Path,
     assert first < N_MODELS, "the node died before the fleet was finished"
 
 
-def test_what_goes_wrong_on_the_cluster_is_raised_here(tmp_path: Path, task: Task, cluster: Any) -> None:
+def test_what_goes_wrong_on_the_cluster_is_raised_here(tmp_path: Path, task: Task, cluster: Any) -> None:  # noqa: ANN401
     engine = RayCluster(threads=1, workers=1)
     with pytest.raises(TrainingError, match=r"model 0: train\(\) raised KeyError: 'no such thing'"):
         train_fleet(fail, task, Store(tmp_path), 0, engine=engine)

@@ -8,16 +8,17 @@ one training.
 
 from __future__ import annotations
 
+import math
 import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import nn
 
-from membrane.core.errors import ModelError, SettingError, StoreError
+from membrane.core.errors import ModelError, OutOfMemoryError, SettingError, StoreError
 from membrane.core.generators import derive_seed, torch_generator
 from membrane.core.progress import Progress, silent
 from membrane.core.settings import fingerprint, to_plain
@@ -36,6 +37,7 @@ from membrane.training.memory import function_memory, measured, steady
 from membrane.training.origins import home_of
 from membrane.training.parts import Keep
 from membrane.training.recipe import TRAINING_VERSION, Recipe
+from membrane.training.stacked import STACK, fit_stack, stackable
 from membrane.training.threads import threads
 
 RELEASE_VERSION = 2  # raise when a change alters what defenses do after training, or signals
@@ -104,8 +106,9 @@ def train_fleet(
     with threads(made.threads or torch.get_num_threads()):
         job = FleetJob(train, task, Store(store.root.absolute()), seed, label, function, tuple(readings))
         missing = [row for row in chosen if not job.is_done(row)]
-        tally = _Tally(progress, len(chosen) - len(missing), len(chosen))
-        made.run(job, missing, torch.get_num_threads(), tally)
+        job = job.stacked(missing, made.at_once(len(missing), torch.get_num_threads()))
+        sizes = {stack[0]: len(stack) for stack in job.stacks}
+        made.run(job, list(sizes), torch.get_num_threads(), _Tally(progress, len(chosen) - len(missing), sizes))
         _refuse_lost([row for row in missing if not job.is_done(row)], store)
         releases = [_released(job.key(row), store, readings) for row in chosen]
     return Bank(
@@ -117,7 +120,18 @@ def train_fleet(
 
 @dataclass(frozen=True)
 class FleetJob:
-    """Finishes one model of a fleet after the other, wherever it is sent; arguments as in ``train_fleet``."""
+    """Finishes one model of a fleet after the other, or a stack of them at a time, wherever it is sent.
+
+    Args:
+        train: As in ``train_fleet``, like all others.
+        task: Data and membership.
+        store: Where finished models lie.
+        seed: Of the fleet.
+        label: Of a function.
+        function: Identity of a function.
+        readings: What is read off every model.
+        stacks: Models that are trained together; the first of each stands for all.
+    """
 
     train: Recipe | TrainFunction
     task: Task
@@ -126,6 +140,18 @@ class FleetJob:
     label: str
     function: str | None
     readings: tuple[Reading, ...]
+    stacks: tuple[tuple[int, ...], ...] = ()
+
+    def stacked(self, rows: Sequence[int], at_once: int) -> FleetJob:
+        """The same for these models, in stacks where that is faster, one for each that trains at once at least."""
+        if not isinstance(self.train, Recipe) or not stacks(self.train, self.task):
+            return replace(self, stacks=tuple((row,) for row in rows))
+        most = min(STACK, math.ceil(len(rows) / at_once) or 1)
+        sizes = self.task.membership.sum(1)  # a stack goes through as many batches with all of its models
+        alike = [[row for row in rows if sizes[row] == size] for size in sorted({int(sizes[row]) for row in rows})]
+        return replace(
+            self, stacks=tuple(tuple(some[i : i + most]) for some in alike for i in range(0, len(some), most))
+        )
 
     @property
     def home(self) -> str | None:
@@ -141,23 +167,30 @@ class FleetJob:
         return _is_released(self.key(row), self.store, self.readings)
 
     def __call__(self, row: int, progress: Progress) -> None:
-        """Train and release the model, if nobody was quicker."""
-        if not self.is_done(row):
-            _release(self.key(row), self.train, self.task, self.store, self.seed, row, progress, self.readings)
+        """Train and release the models that the row stands for, as far as nobody was quicker."""
+        left = [one for stack in self.stacks if stack[0] == row for one in stack if not self.is_done(one)]
+        if isinstance(self.train, Recipe) and len(left) > 1:
+            _train_stack(self.train, self.task, self.store, self.seed, left, progress)
+        for done, one in enumerate(left, 1):
+            _release(self.key(one), self.train, self.task, self.store, self.seed, one, progress, self.readings)
+            if done < len(left):  # of the last its engine tells
+                progress("models", done, len(left))
 
 
 class _Tally:
     """Adds up how far the models are, several of which may be under way."""
 
-    def __init__(self, progress: Progress, n_stored: int, n_models: int) -> None:
-        self._progress, self._n_stored, self._n_models = progress, n_stored, n_models
+    def __init__(self, progress: Progress, n_stored: int, sizes: Mapping[int, int]) -> None:
+        self._progress, self._n_stored, self._sizes = progress, n_stored, sizes
+        self._n_models = n_stored + sum(sizes.values())
         self._shares: dict[int, float] = {}
         if n_stored:
-            progress("stored models", n_stored, n_models)
+            progress("stored models", n_stored, self._n_models)
 
     def __call__(self, row: int, what: str, share: float) -> None:
         self._shares[row] = max(share, self._shares.get(row, 0.0))
-        self._progress(what, self._n_stored + sum(self._shares.values()), self._n_models)
+        done = sum(self._sizes[one] * part for one, part in self._shares.items())
+        self._progress(what, self._n_stored + done, self._n_models)
 
 
 def _refuse_lost(rows: list[int], store: Store) -> None:
@@ -267,7 +300,9 @@ def _make(
 def _trained(recipe: Recipe, task: Task, store: Store, seed: int, row: int, progress: Progress) -> Trained:
     key = training_key(recipe, task, seed, row)
     members = task.members(row)
-    if not store.has("training", key):
+    if not store.has("training", key) and stacks(recipe, task):
+        _train_stack(recipe, task, store, seed, [row], progress)
+    elif not store.has("training", key):
         try:
             trained = fit(
                 recipe,
@@ -279,11 +314,7 @@ def _trained(recipe: Recipe, task: Task, store: Store, seed: int, row: int, prog
             )
         except DivergedError as problem:
             raise _kept(problem, store, key, row) from problem
-        tensors = {f"final/{name}": value for name, value in copy_state(trained.model).items()}
-        tensors |= {f"trail/{name}": value for name, value in trained.trail.tensors().items()}
-        store.save(
-            "training", key, tensors, {"n_epochs": trained.trail.n_epochs, "seconds": trained.seconds, "row": row}
-        )
+        _keep_training(store, key, row, trained)
     entry = store.load("training", key)
     model = recipe.model.build(members, torch_generator(0))
     if members.x.ndim == 4:
@@ -292,6 +323,43 @@ def _trained(recipe: Recipe, task: Task, store: Store, seed: int, row: int, prog
     trail = Trail.from_tensors(_under("trail/", entry.tensors), entry.facts["n_epochs"])
     adapted = recipe.defense.trained_as().adapt(recipe)
     return Trained(model.eval(), trail, members, task.holdout, entry.facts["seconds"], adapted)
+
+
+def _keep_training(store: Store, key: str, row: int, trained: Trained) -> None:
+    tensors = {f"final/{name}": value for name, value in copy_state(trained.model).items()}
+    tensors |= {f"trail/{name}": value for name, value in trained.trail.tensors().items()}
+    store.save("training", key, tensors, {"n_epochs": trained.trail.n_epochs, "seconds": trained.seconds, "row": row})
+
+
+def _train_stack(recipe: Recipe, task: Task, store: Store, seed: int, rows: Sequence[int], progress: Progress) -> None:
+    """Train models together and keep them, as far as they are not in the store."""
+    keys = {row: training_key(recipe, task, seed, row) for row in rows}
+    left = [row for row in rows if not store.has("training", keys[row])]
+    if not left:
+        return
+    members, seeds = [task.members(row) for row in left], [derive_seed(seed, "model", row) for row in left]
+    try:
+        found = fit_stack(recipe, members, task.holdout, seeds, lambda done, total: progress("epochs", done, total))
+    except OutOfMemoryError:
+        if len(left) == 1:
+            raise
+        for half in (left[::2], left[1::2]):
+            _train_stack(recipe, task, store, seed, half, progress)
+        return
+    except DivergedError:
+        for row, own, own_seed in zip(left, members, seeds, strict=True):  # which one was it?
+            try:
+                fit(recipe, own, task.holdout, own_seed)
+            except DivergedError as problem:
+                raise _kept(problem, store, keys[row], row) from problem
+        raise
+    for row, trained in zip(left, found, strict=True):
+        _keep_training(store, keys[row], row, trained)
+
+
+def stacks(recipe: Recipe, task: Task) -> bool:
+    """Whether models of this recipe are trained together."""
+    return stackable(recipe, tuple(task.pool.x.shape[1:]), len(task.pool.classes), torch.get_num_threads())
 
 
 def _keeper(store: Store, key: str, row: int) -> Keep:
@@ -333,6 +401,7 @@ def training_key(recipe: Recipe, task: Task, seed: int, row: int) -> str:
             "row": row,
             "version": TRAINING_VERSION,
             **({} if holdout is None else {"holdout": holdout.checksum()}),
+            **({"stacked": True} if stacks(recipe, task) else {}),
             **_environment(),
         }
     )

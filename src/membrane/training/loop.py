@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
 
 import torch
 from torch import nn
@@ -11,11 +12,11 @@ from torch import nn
 from membrane.core.errors import SettingError, raise_all
 from membrane.core.generators import derive_seed, layer_stream, torch_generator
 from membrane.data.examples import Examples
-from membrane.data.loader import Loader, as_inputs
+from membrane.data.loader import Batch, Loader, as_inputs
 from membrane.models import laid_out, start_from
 from membrane.regions.edit import State, load_state
 from membrane.regions.trail import Trail
-from membrane.training.defense import Start, Trained
+from membrane.training.defense import Defense, Start, Trained
 from membrane.training.divergence import Watch
 from membrane.training.memory import training_memory
 from membrane.training.part import TrainedPart
@@ -104,25 +105,72 @@ def _fit(
     if members.x.ndim == 4:
         model = laid_out(model)
     part = TrainedPart(model, recipe.trainable, recipe.lora, as_inputs(members.x[:2]), torch_generator(seed, "lora"))
-    optimizer: torch.optim.Optimizer = torch.optim.SGD(
-        part.parameters, recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay, nesterov=recipe.momentum > 0
-    )
+    optimizer = sgd(recipe, part.parameters)
     part.follow(optimizer)
     loader = Loader(members, recipe.batch_size, recipe.augment, device)
     defense = defense.prepared(Start(model, members, holdout, recipe, seed, device, work.parts(recipe.epochs)))
     trained, optimizer, loader = defense.wrap(model, optimizer, loader)
+    order = torch_generator(seed, "order")
+    trail = run_epochs(recipe, defense, model, trained, optimizer, loader, order, work.epoch)
+    part.release()
+    final = model.cpu().eval()
+    return Trained(_plain(final), trail, members, holdout, time.perf_counter() - start, recipe)
+
+
+def sgd(recipe: Recipe, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    """The optimizer of a recipe."""
+    return torch.optim.SGD(
+        parameters, recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay, nesterov=recipe.momentum > 0
+    )
+
+
+class Batches(Protocol):
+    """Gives out training data, epoch after epoch."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where batches live."""
+
+    def __len__(self) -> int:
+        """Batches of an epoch."""
+
+    def epoch(self, generator: torch.Generator) -> Iterator[Batch]:
+        """One pass in random order."""
+
+
+def run_epochs(
+    recipe: Recipe,
+    defense: Defense,
+    model: nn.Module,
+    trained: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    loader: Batches,
+    order: torch.Generator,
+    told: Callable[[int, int], None],
+) -> Trail:
+    """The loop itself, over all epochs; the history of the model.
+
+    Args:
+        recipe: As trained.
+        defense: Whose hooks are called.
+        model: Whose weights the trail follows.
+        trained: What is called with batches: the model, or what a defense wrapped it in.
+        optimizer: Of its parameters.
+        loader: Batches.
+        order: Draws their order, and whatever hooks draw.
+        told: Called with epochs done and in total.
+    """
     forward = torch.compile(trained, dynamic=False) if recipe.compile else trained
     trail = Trail(model, recipe.keep, optimizer=optimizer)
     watch = Watch(recipe, model, trail)
-    order = torch_generator(seed, "order")
     for epoch in range(recipe.epochs):
         trained.train()
-        total = torch.zeros((), device=device)
+        total = torch.zeros((), device=loader.device)
         for i, batch in enumerate(loader.epoch(order)):
             for group in optimizer.param_groups:
                 group["lr"] = recipe.lr_at(epoch * len(loader) + i, len(loader))
             batch = defense.batch(batch, epoch, order)
-            with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
+            with torch.autocast(loader.device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
                 logits = forward(batch.x)
             loss = defense.loss(logits.float(), batch, epoch).mean()
             watch.loss(loss, batch.x, epoch, i, len(loader))
@@ -131,10 +179,8 @@ def _fit(
         with watch.ending(total, epoch, len(loader)):
             defense.end_epoch(trained, epoch)
             trail.snapshot()
-        work.epoch(epoch + 1, recipe.epochs)
-    part.release()
-    final = model.cpu().eval()
-    return Trained(_plain(final), trail, members, holdout, time.perf_counter() - start, recipe)
+        told(epoch + 1, recipe.epochs)
+    return trail
 
 
 def _plain(model: nn.Module) -> nn.Module:

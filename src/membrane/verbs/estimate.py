@@ -25,8 +25,9 @@ from membrane.readings import Reading
 from membrane.regions.trail import kept_epochs
 from membrane.training import Defense, Recipe, fit
 from membrane.training.engines import Engine, InProcess
-from membrane.training.fleet import finished_rows, training_key
+from membrane.training.fleet import finished_rows, stacks, training_key
 from membrane.training.memory import need_of
+from membrane.training.stacked import STACK
 from membrane.training.threads import processors, threads
 from membrane.verbs.results import Train
 
@@ -128,7 +129,8 @@ def _estimate(
         n_trainings += len(to_train)
         if not rows:
             continue
-        memory = max(memory, need_of(recipe, task.members(0)).bytes_of(recipe.batch_size))
+        stack = min(STACK, len(to_train) or 1) if stacks(recipe, task) else 1
+        memory = max(memory, stack * need_of(recipe, task.members(0)).bytes_of(recipe.batch_size))
         per_batch = _seconds_per_batch(recipe, task)
         if per_batch is None:
             unknown = "the first batches diverged, so lr may be too high"

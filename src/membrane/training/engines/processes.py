@@ -22,6 +22,8 @@ from membrane.training.engines.sending import refuse_unsendable, shared_memory, 
 from membrane.training.origins import importable
 from membrane.training.threads import processors
 
+_BEGUN, _DONE = "", "done"  # what a worker says besides its progress
+
 
 @dataclass(frozen=True)
 class Processes(Engine):
@@ -134,12 +136,13 @@ class _Worker:
         assert self.row is not None  # idle workers say nothing
         if isinstance(said, BaseException):
             raise said
-        what, share = said
         self._ready = True
-        if share is not None:
-            told(self.row, what, share)
-        if what == "models":
+        what, share = said
+        if what == _DONE:
+            told(self.row, "models", 1.0)
             self.row = None
+        elif what != _BEGUN:
+            told(self.row, what, share)
         return True
 
     def replace(self, deaths: Counter[int]) -> int:
@@ -202,7 +205,7 @@ def _serve(job: Job, n_threads: int, line: Connection, gpu: str | None) -> None:
     with suppress(EOFError, BrokenPipeError):
         while True:
             row = line.recv()
-            line.send(("begun", None))
+            line.send((_BEGUN, 0.0))
             try:
                 job(row, lambda what, part, whole: line.send((what, part / whole)))
             except MembraneError as problem:
@@ -210,7 +213,7 @@ def _serve(job: Job, n_threads: int, line: Connection, gpu: str | None) -> None:
             except Exception as problem:  # of the user's function
                 line.send(told_of(row, problem))
             else:
-                line.send(("models", 1.0))
+                line.send((_DONE, 1.0))
 
 
 def _end_with_parent() -> None:
