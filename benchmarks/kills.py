@@ -2,12 +2,12 @@
 
     python benchmarks/kills.py FOLDER [--kills 100] [--seed 0]
 
-Four jobs take turns: an `audit` of two defenses that share trainings; an `audit` of somebody's own loop with
-`membrane.protect` at its end; `membrane protect run.toml --out`; and entries written with `Store.save` one after
-another. Each job runs twice undisturbed, which has to give the same bits. Then it is started, killed and started again
-in the same folder until a process gets to its end, and from the beginning in a new folder, until all kills are spent.
-Half of the kills come at any moment, half shortly after a file was begun, where little time is spent and most could go
-wrong.
+Jobs take turns: an `audit` of two defenses that share trainings; an `audit` of somebody's own loop with
+`membrane.protect` at its end; `membrane protect run.toml --out`; entries written with `Store.save` one after another;
+and an `audit` of two trainings with each engine that trains in other processes (Ray if it is installed). Each job runs
+twice undisturbed, which has to give the same bits. Then it is started, killed and started again in the same folder
+until a process gets to its end, and from the beginning in a new folder, until all kills are spent. Half of the kills
+come at any moment, half shortly after a file was begun, where little time is spent and most could go wrong.
 
 After every kill all files must be whole and those of the undisturbed run, bit for bit but for the seconds that it
 notes, and what was finished before must be untouched, its training not begun anew. At a job's end its folder must hold
@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib.util
 import os
 import random
 import shutil
@@ -41,7 +42,7 @@ from membrane.core import MembraneError, Store
 from membrane.core.store import read_json, read_tensors
 from membrane.core.upkeep import survey
 from membrane.data import Digits, Examples, Task, make_task
-from membrane.defenses import EarlyStopping
+from membrane.defenses import EarlyStopping, RelaxLoss
 from membrane.models import MLP
 from membrane.regions import Trail
 from membrane.training import Recipe
@@ -71,6 +72,22 @@ def run_audit(out: Path) -> None:
     torch.set_num_threads(1)
     plain = Recipe(model=MLP((32, 32)), epochs=20, batch_size=50, lr=0.1)
     membrane.audit({"undefended": plain, "early": plain.with_defense(EarlyStopping(3))}, task(0), out=out, seed=1)
+
+
+def run_processes(out: Path) -> None:
+    """Two defenses with trainings of their own, in two workers, which have to end with the process that is killed."""
+    torch.set_num_threads(1)
+    plain = Recipe(model=MLP((32, 32)), epochs=20, batch_size=50, lr=0.1)
+    trains = {"undefended": plain, "relaxed": plain.with_defense(RelaxLoss(0.2))}
+    membrane.audit(trains, task(0), out=out, seed=1, engine="processes", workers=2)
+
+
+def run_ray(out: Path) -> None:
+    """The same on a Ray cluster of this machine, started for it."""
+    torch.set_num_threads(1)
+    plain = Recipe(model=MLP((32, 32)), epochs=20, batch_size=50, lr=0.1)
+    trains = {"undefended": plain, "relaxed": plain.with_defense(RelaxLoss(0.2))}
+    membrane.audit(trains, task(0), out=out, seed=1, engine="ray", workers=2)
 
 
 def own_loop(members: Examples, holdout: Examples, generator: torch.Generator) -> nn.Module:
@@ -131,12 +148,14 @@ class Job:
         work: Does it in a folder, going on where that was left.
         finished: Pattern of files whose existence says that something is finished.
         goes_on: Whether a second process goes on where a first was killed, or starts anew.
+        crew: Whether it has processes of its own, which write too.
     """
 
     name: str
     work: Callable[[Path], None]
     finished: str = ENTRY
     goes_on: bool = True
+    crew: bool = False
 
 
 JOBS = (
@@ -144,6 +163,8 @@ JOBS = (
     Job("audit of an own loop with protect", run_own_loop),
     Job("membrane protect", run_protect, "run.json", goes_on=False),
     Job("Store.save", run_saves),
+    Job("audit with engine processes", run_processes, crew=True),
+    *([Job("audit with engine ray", run_ray, crew=True)] if importlib.util.find_spec("ray") else []),
 )
 
 
@@ -234,10 +255,10 @@ class Round:
         """Start the job and kill it; whether it got to its end, and problems."""
         before, n_begun, old = finished(self.job, self.out), len(begun(self.out)), drafts(self.out)
         rows = done_rows(self.out) if n_begun else set()
-        process = start(self.job.work, self.out)
+        process = start(self.job.work, self.out, daemon=not self.job.crew)
         time.sleep(dice.uniform(0, self.seconds * (0.6 if self.job.goes_on else 0.8)))
         if dice.random() < 0.5:
-            await_draft(self.out, process)
+            await_draft(self.out, process, own=not self.job.crew)
             time.sleep(dice.uniform(0, JUST_BEGUN))
         hit = kill(process)
         counts["kills"] += 1
@@ -269,7 +290,7 @@ class Round:
         return problems
 
     def _run(self) -> list[str]:
-        process = start(self.job.work, self.out)
+        process = start(self.job.work, self.out, daemon=not self.job.crew)
         process.join()
         return [f"ended with {process.exitcode}"] if process.exitcode else []
 
@@ -279,7 +300,7 @@ def undisturbed(job: Job, folder: Path) -> tuple[Path, float]:
     for name in ("warm", "whole"):
         out = folder / name
         begin = time.monotonic()
-        process = start(job.work, out)
+        process = start(job.work, out, daemon=not job.crew)
         process.join()
         seconds = time.monotonic() - begin
         if process.exitcode:

@@ -14,9 +14,12 @@ _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(["torch", "torch._dynamo", "scipy.stats", "sklearn.datasets", "membrane.cli"])
 
 
-def start(job: Callable[..., None], *arguments: object) -> BaseProcess:
-    """Process that runs ``job``, a function of an importable module or of the script; it ends with this one."""
-    process = _SERVER.Process(target=job, args=arguments, daemon=True)
+def start(job: Callable[..., None], *arguments: object, daemon: bool = True) -> BaseProcess:
+    """Process that runs ``job``, a function of an importable module or of the script.
+
+    It ends with this one; if it is no ``daemon`` it does not, but may have processes of its own.
+    """
+    process = _SERVER.Process(target=job, args=arguments, daemon=daemon)
     process.start()
     return process
 
@@ -39,8 +42,8 @@ def drafts(folder: Path) -> set[Path]:
     return set(folder.rglob(".*.tmp"))
 
 
-def await_draft(folder: Path, process: BaseProcess) -> None:
-    """Wait until the process begins a file in the folder, or ends."""
-    old = drafts(folder)
-    while process.is_alive() and not any(f".{process.pid}." in path.name for path in drafts(folder) - old):
+def await_draft(folder: Path, process: BaseProcess, *, own: bool = True) -> None:
+    """Wait until the process begins a file in the folder, or ends; not its ``own`` alone, any process."""
+    old, mark = drafts(folder), f".{process.pid}." if own else "."
+    while process.is_alive() and not any(mark in path.name for path in drafts(folder) - old):
         time.sleep(0.0005)
