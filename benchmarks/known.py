@@ -21,6 +21,7 @@ from dataclasses import dataclass
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
+import numpy.typing as npt
 from scipy.stats import norm
 
 from membrane.attacks import ATTACKS, Lineup
@@ -29,6 +30,7 @@ from membrane.core.values import SIGNAL_KINDS, Bools, Signals
 from membrane.data.membership import complementary_pairs, references_each
 from membrane.metrics import Estimate, auc_estimate, tpr_estimate
 
+Array = npt.NDArray[np.float64]
 FPRS = (0.1, 0.01, 0.001)
 LEAK, HARDNESS = 1.5, 2.0  # in standard deviations of one model's answer
 
@@ -78,7 +80,7 @@ def known(generator: np.random.Generator, n: int = 200_000, n_models: int = 16) 
         yield from _normals(name, ATTACKS.make(name).against_all(lineup), is_member, distance, 2)
 
 
-def _normals(what: str, scores: np.ndarray, member: Bools, distance: float, models_per_cluster: int) -> Iterator[Known]:
+def _normals(what: str, scores: Array, member: Bools, distance: float, models_per_cluster: int) -> Iterator[Known]:
     """Area and rates where members' scores are ``distance`` standard deviations above the others'."""
     area = float(norm.cdf(distance / math.sqrt(2)))
     yield _one(f"{what}: area", area, auc_estimate(scores, member), models_per_cluster)
@@ -91,7 +93,7 @@ def _one(what: str, expected: float, estimate: Estimate, models_per_cluster: int
     return Known(what, expected, estimate.value, estimate.spread(models_per_cluster).error)
 
 
-def _lineup(logit: np.ndarray, member: Bools) -> Lineup:
+def _lineup(logit: Array, member: Bools) -> Lineup:
     values = logit[..., None]
     kinds = {kind: -values if kind == "loss" else values for kind in SIGNAL_KINDS}
     signals = Signals(**kinds)
