@@ -2,10 +2,11 @@
 
 Source: Chen, Jordan and Wainwright 2020, "HopSkipJumpAttack: A Query-Efficient Decision-Based Attack",
 arXiv:1904.02144, Euclidean, untargeted, with the settings of the authors' code: 100 sqrt(t) directions in step t, the
-first from 0.1 away, later from distance / d; steps of distance / sqrt(t), halved until the label changes; the boundary
-found by halving down to d^(-3/2) of the way. Where we differ: all examples try the same random directions, so that none
-depends on the others; pictures start from evenly drawn noise as theirs, features from noise that grows until the label
-changes; the nearest point met is kept; everything ends with the budget of queries.
+first from a tenth of the box away, later from distance / d; steps of distance / sqrt(t), halved until the label
+changes; the boundary found by halving down to d^(-3/2) of the way. Where we differ: all examples try the same random
+directions, so that none depends on the others; pictures start from evenly drawn noise as theirs, features, which have
+no box, from noise that grows until the label changes, and with directions from a tenth of the distance away; the
+nearest point met is kept; everything ends with the budget of queries.
 """
 
 from __future__ import annotations
@@ -96,11 +97,7 @@ class _Search:
     def gradient(self, of: Tensor, step: int, n: int) -> Tensor:
         """(M, D) unit vectors along which the label changes soonest, from n random directions about the points."""
         point = self.point[of]
-        theta = self.d**-1.5
-        delta = _FIRST_DELTA * torch.ones(len(of)) if step == 1 else math.sqrt(self.d) * theta * self.distance[of]
-        if step == 1 and self.box is None:  # a tenth of the width of the box, which features do not have
-            delta = _FIRST_DELTA * self.distance[of]
-        delta = delta.clamp_min(torch.finfo(point.dtype).tiny)[:, None]
+        delta = self._away(of, step).clamp_min(torch.finfo(point.dtype).tiny)[:, None]
         drawn = torch.randn(n, self.d, generator=torch_generator(self.seed, "step", step))
         drawn /= drawn.norm(dim=1, keepdim=True)
         sums = [torch.zeros_like(point), torch.zeros_like(point)]
@@ -119,6 +116,14 @@ class _Search:
         found = torch.where(one_sided, sums[0], sums[0] - mean * sums[1])
         unit: Tensor = found / found.norm(dim=1, keepdim=True).clamp_min(torch.finfo(point.dtype).tiny)
         return unit
+
+    def _away(self, of: Tensor, step: int) -> Tensor:
+        """(M,) how far from the points the directions are tried."""
+        if step > 1:
+            return self.distance[of] / self.d
+        if self.box is None:  # no width to take a tenth of
+            return _FIRST_DELTA * self.distance[of]
+        return torch.full((len(of),), _FIRST_DELTA * (self.box[1] - self.box[0]))
 
     def jump(self, of: Tensor, direction: Tensor, step: int) -> tuple[Tensor, Tensor]:
         """Points beyond the boundary along ``direction``, halving the step until the label changes; (M,) if it did."""
