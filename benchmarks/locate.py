@@ -179,8 +179,8 @@ def trained_on_digits(network: str, seed: int, *, augment: bool) -> tuple[Subjec
 def ordinary(seeds: int, stores: Path, data: Path) -> Iterator[Job]:
     """Every network on digits, then the stored ones."""
     for seed in range(seeds):
-        for network in NETWORKS:
-            for augment in (False, True):
+        for augment in (False, True):
+            for network in NETWORKS:
                 key = {"network": f"{network}, digits", "augment": augment, "seed": seed}
                 yield Job(key, partial(_on_digits, network, seed, augment))
         if seed == 0:
@@ -246,18 +246,27 @@ def rates(rows: Sequence[dict[str, Any]], what: str) -> list[dict[str, Any]]:
 
 
 def agreement(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Mean over networks of Spearman's correlation of two estimators' scores, with a bootstrap over networks."""
+    """Mean over networks of Spearman's correlation of two estimators' scores, with a bootstrap over networks.
+
+    Only networks in which some causal estimator finds anything: a flat map has no order.
+    """
     from scipy.stats import spearmanr
 
     maps: dict[tuple[Any, ...], dict[str, list[float]]] = {}
+    located_: set[tuple[Any, ...]] = set()
     for row in rows:
         key = row["network"], row["augment"], row["seed"]
         maps.setdefault(key, {})[row["estimator"]] = [region["risk"][1] for region in row["regions"]]
+        if LOCATORS.entry(row["estimator"]).kind == "causal" and row["p_value"] <= LEVEL:
+            located_.add(key)
+    maps = {key: one for key, one in maps.items() if key in located_}
     found = []
     for i, first in enumerate(LOCATORS):
         for second in list(LOCATORS)[i + 1 :]:
             pairs = [(one[first], one[second]) for one in maps.values() if first in one and second in one]
             values = np.array([spearmanr(a, b).statistic for a, b in pairs if len(set(a)) > 1 and len(set(b)) > 1])
+            if not len(values):
+                continue
             draws = numpy_generator(SEED, "agreement").integers(len(values), size=(2000, len(values)))
             low, high = np.quantile(values[draws].mean(1), [0.025, 0.975])
             ends = {"value": float(values.mean()), "low": float(low), "high": float(high), "n": len(values)}

@@ -142,9 +142,9 @@ def _bars(axes: Any, results: Mapping[str, Any]) -> None:  # noqa: ANN401
     axes.set_yticks(range(len(labels)), labels, fontsize=8)
     axes.invert_yaxis()
     axes.set(
-        xlim=(0, 1.02), xlabel="share of networks; dotted: what is asked", title="Is it right where truth is known?"
+        xlim=(0, 1.02), xlabel="share of networks; dotted: what is asked", title="Is it right where the truth is known?"
     )
-    axes.legend(fontsize=8, loc="lower left")
+    axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2)
 
 
 def _matrix(axes: Any, pairs: Sequence[Mapping[str, Any]], names: Sequence[str]) -> None:  # noqa: ANN401
@@ -158,4 +158,4 @@ def _matrix(axes: Any, pairs: Sequence[Mapping[str, Any]], names: Sequence[str])
     axes.set_xticks(range(len(names) - 1), names[:-1], rotation=30, ha="right", fontsize=8)
     axes.set_yticks(range(1, len(names)), names[1:], fontsize=8)
     axes.set(xlim=(-0.5, len(names) - 1.5), ylim=(len(names) - 0.5, 0.5))
-    axes.set_title("Agreement: rank correlation of regions, mean over networks")
+    axes.set_title("Agreement: rank correlation of regions, mean over networks that leak")

@@ -13,14 +13,14 @@ from torch.nn import functional as F
 from membrane.core import SettingError
 from membrane.core.generators import numpy_generator, torch_generator
 from membrane.metrics import auc
-from membrane.models import logits_of
+from membrane.models import ViT, logits_of
 from membrane.pptp import LOCATORS, Subject, fork_twins
 from membrane.pptp.locators.depth_readout import region_outputs
 from membrane.pptp.locators.gap_allocation import allocated, grown, history
 from membrane.pptp.locators.gradients import Gradients, losses, probabilities, squared_norm
 from membrane.pptp.locators.twin_swap import antithetic, measure_hybrids, shapley_weights
 from membrane.pptp.locators.twins import Twins
-from membrane.regions import load_state
+from membrane.regions import copy_state, load_state, partition
 from tests.pptp.planted import ordinary, planted
 from tests.small import probe, trained
 
@@ -124,6 +124,22 @@ def test_gradients_of_single_examples_are_those_of_a_loop() -> None:
             for region in one.partition.regions
         ]
         assert fast[i] == pytest.approx(slow, rel=1e-3, abs=1e-12)
+
+
+def test_a_transformers_examples_have_gradients_of_their_own() -> None:
+    """Fused attention has none for single examples; without a warning of it, since warnings are errors here."""
+    part = trained().members[:3]
+    model = ViT(patch=2, width=16, depth=2, heads=2).build(part, torch_generator(0)).eval()
+    cut = partition(model, part.x[:2].float())
+    fast = Gradients(model, cut).of_examples(copy_state(model), part, losses, squared_norm)
+    for i in range(len(part)):
+        model.zero_grad()
+        F.cross_entropy(model(part.x[i : i + 1].float() / 255), part.y[i : i + 1]).backward()
+        slow = [
+            sum(float(p.grad.square().sum()) for key, p in model.named_parameters() if key in region.keys)  # type: ignore[union-attr]
+            for region in cut.regions
+        ]
+        assert fast[i] == pytest.approx(slow, rel=1e-3)
 
 
 def test_a_batchs_gradient_is_the_mean_and_a_rest_is_left_out() -> None:
