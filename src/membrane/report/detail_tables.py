@@ -91,7 +91,7 @@ def attacks(results: Results) -> Table | None:
             head(one["name"]),
             word(one.get("what") or ""),
             word(one.get("threat_model") or ""),
-            Cell(str(one.get("queries", ""))),
+            Cell(fmt.count(one.get("queries"))),
             word(one.get("source") or ""),
         ]
         for one in results.get("attacks") or ()
