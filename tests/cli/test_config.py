@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from membrane.cli.config import Run, read_run, run_from
 from membrane.cli.init import TEMPLATE
+from membrane.cli.preflight import examine
 from membrane.core.errors import MembraneError, SettingError
 from membrane.data import LongTail, Parquet, Unique
 from membrane.defenses import RelaxLoss
@@ -293,3 +294,12 @@ def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory,
     path.write_bytes(content)
     with pytest.raises(SettingError):
         read_run(path)
+
+
+def test_queries_are_a_setting_of_the_audit() -> None:
+    sizes = {"references": 4, "pool": 100}
+    run = run_from(runs.settings(audit={**sizes, "queries": "shifts"}, defenses=["undefended"], attacks=["loss"]), HERE)
+    assert run_from(json.loads(json.dumps(run.plain())), HERE) == run
+    assert examine(run).task.queries == run.sizes.queries == "shifts"
+    (refusal,) = mistakes(runs.settings(audit={**sizes, "queries": "mirrors"}))
+    assert refusal == "audit: queries is 'mirrors'; it must be one of 'identity', 'mirror', 'shifts'."
