@@ -262,13 +262,17 @@ def per_sample(base: Slow) -> Slow:
     return slow
 
 
+def one_query(signals: Signals, q: int) -> Signals:
+    return dataclasses.replace(signals, **{kind: values[..., [q]] for kind, values in signals.arrays().items()})
+
+
 def trimmed(base: Slow, drop_lowest: float, drop_highest: float) -> Slow:
     def slow(seen: Observation) -> Array:
         n_queries = seen.target.shape[1]
         parts = ("target", "reference", "population", "population_reference")
         by_query = []
         for q in range(n_queries):
-            one = {part: getattr(seen, part).map(lambda values, q=q: values[..., [q]]) for part in parts}
+            one = {part: one_query(getattr(seen, part), q) for part in parts}
             by_query.append(base(dataclasses.replace(seen, **one)))
         first, last = int(drop_lowest * n_queries), n_queries - int(drop_highest * n_queries)
         return np.array([np.mean(sorted(scores)[first:last]) for scores in zip(*by_query, strict=True)])

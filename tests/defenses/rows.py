@@ -90,7 +90,7 @@ DEFENSE_ROWS = (
     Row(
         "mixup_mmd",
         {"alpha": 0.0, "weight": 0.0},
-        {"alpha": 0.0, "weight": 20.0},
+        {"alpha": 0.0, "weight": 10.0},
         trains=True,
         nonsense=(*outside("alpha", -0.1), *outside("weight", -0.1), *outside("gap", -0.1, 1.1)),
     ),
@@ -226,7 +226,8 @@ DEFENSE_ROWS = (
     Row(
         "stacked",
         {"answers": {"name": "temperature", "temperature": 1.0}},
-        {"base": {"name": "early_stopping", "epoch": 1}, "answers": {"name": "temperature", "temperature": 3.0}},
+        {"base": {"name": "relaxloss", "alpha": 0.7}, "answers": {"name": "temperature", "temperature": 3.0}},
+        trains=True,
         nonsense=(
             {"answers": {"name": "early_stopping"}},
             {"answers": {"name": "hamp"}},

@@ -23,7 +23,7 @@ PROTECTED = RECIPE.with_defense(PPTP(max_accuracy_drop=0.03, max_candidates=8))
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    return Store(tmp_path_factory.mktemp("informed"))
+    return Store(tmp_path_factory.mktemp("informed") / "store")  # where an audit with that folder as `out` looks
 
 
 @pytest.fixture(scope="module")

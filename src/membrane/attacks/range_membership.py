@@ -90,4 +90,5 @@ def _observed(seen: Observation, q: int) -> Observation:
 
 
 def _query(signals: Signals, q: int) -> Signals:
-    return signals.map(lambda values: values[..., q : q + 1])
+    """One query's signals; readings are of the example, whatever the query."""
+    return Signals.of({kind: values[..., q : q + 1] for kind, values in signals.arrays().items()}, signals.readings)
