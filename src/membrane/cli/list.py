@@ -12,6 +12,7 @@ from typing import Any
 
 from membrane.attacks import ATTACKS, Attack
 from membrane.cli.command import Command
+from membrane.cli.page import page
 from membrane.cli.text import wrapped
 from membrane.core.catalogue import Catalogue
 from membrane.core.errors import MembraneError
@@ -95,13 +96,18 @@ def _told(text: str) -> dict[str, str]:
 
 def _add(parser: ArgumentParser) -> None:
     parser.add_argument("kind", choices=tuple(CATALOGUES), help="what to list")
-    parser.add_argument("--json", action="store_true", help="as JSON")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="as JSON")
+    form.add_argument("--markdown", action="store_true", help="as a page of Markdown")
 
 
 def _run(args: Namespace) -> int:
     found = entries(CATALOGUES[args.kind])
     if args.json:
         print(json.dumps(found, indent=1))
+        return 0
+    if args.markdown:
+        print(page(args.kind, CATALOGUES[args.kind], found), end="")
         return 0
     print("\n\n".join(_shown(one) for one in found))
     return 0
