@@ -285,6 +285,7 @@ def test_a_function_is_audited_but_not_protected(tmp_path: Path, say: Say) -> No
     assert "call membrane.protect" in err
 
 
+@pytest.mark.slow
 def test_an_own_function_trains_in_processes_too(tmp_path: Path, say: Say) -> None:
     """Its module lies beside the run file, which is on nobody's import path."""
     (tmp_path / "loop_elsewhere.py").write_text(

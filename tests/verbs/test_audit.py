@@ -58,6 +58,7 @@ def test_the_same_seed_gives_the_same_results_file(tmp_path: Path) -> None:
     assert (tmp_path / "a/scores.safetensors").read_bytes() == (tmp_path / "b/scores.safetensors").read_bytes()
 
 
+@pytest.mark.slow
 def test_processes_give_the_same_results_file(tmp_path: Path) -> None:
     trains = {"recipe": QUICK, "own": own_train}
     here, there = (Path(tmp_path / name) for name in ("here", "there"))
