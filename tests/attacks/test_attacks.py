@@ -50,7 +50,10 @@ def test_finds_planted_leak(row: Row) -> None:
     questions.finds_planted_leak(row.attack, row.floor)
 
 
-@rows
+@pytest.mark.parametrize(
+    "row",  # forty banks take those that train networks seconds each
+    [pytest.param(row, marks=pytest.mark.slow if "hidden" in row.settings else (), id=str(row)) for row in ATTACK_ROWS],
+)
 def test_finds_nothing_where_nothing_is(row: Row) -> None:
     questions.finds_nothing_where_nothing_is(row.attack)
 

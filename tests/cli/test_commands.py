@@ -404,7 +404,8 @@ def test_a_real_interrupt_keeps_finished_models(tmp_path: Path) -> None:
         assert "partial" in json.loads((out / "results.json").read_text())
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_audit_reports_what_is_finished_and_goes_on(number: signal.Signals, tmp_path: Path) -> None:
     out, slow = tmp_path / "a", tmp_path / "run.toml"
     text = runs.TINY.replace("epochs = 4", "epochs = 60").replace("references = 4", "references = 8")

@@ -16,7 +16,7 @@ from benchmarks.fuzzing.mutation import Files
 from benchmarks.fuzzing.readers import READERS, Reader
 from membrane.core import DataError
 
-INPUTS = 150  # of each reader: all good and hostile ones, but for bombs, and mutations
+INPUTS = 80  # of each reader: all good and hostile ones, but for bombs, and mutations
 
 
 @pytest.mark.parametrize("name", READERS)

@@ -123,6 +123,7 @@ def test_a_model_that_kills_its_workers_again_and_again_is_named(tmp_path: Path,
     assert (tmp_path / "log").read_text().split() == ["called"] * 3
 
 
+@pytest.mark.slow
 def test_what_goes_wrong_in_a_worker_is_raised_here(tmp_path: Path, task: Task) -> None:
     engine = Processes(threads=1, workers=1)
     with pytest.raises(TrainingError, match=r"model 0: train\(\) raised KeyError: 'no such thing'") as told:

@@ -341,6 +341,7 @@ print(identity(script.train))
 """
 
 
+@pytest.mark.slow
 def test_other_processes_find_the_same_identity(folder: Path) -> None:
     """Whatever the order of sets is there, and whether modules come from source or compiled."""
     Project(folder, SCRIPTS["modules"])
