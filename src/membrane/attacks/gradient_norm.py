@@ -16,9 +16,9 @@ from membrane.attacks.attack import Attack, Scores
 from membrane.core.errors import SettingError
 from membrane.core.values import Observation
 from membrane.readings import Gradients, Reading, Reveals
+from membrane.readings.gradients import log_norms
 
 Where = Literal["weights", "input"]
-_LEAST = np.finfo(np.float32).smallest_subnormal
 
 
 @dataclass(frozen=True)
@@ -51,5 +51,4 @@ class GradientNorm(Attack):
     def score(self, seen: Observation) -> Scores:
         norms = seen.target[Gradients().key].astype(np.float64)
         norm = norms[:, 0] if self.of == "input" else np.sqrt(np.square(norms[:, 1:]).sum(axis=1))
-        scores: Scores = -np.log(np.maximum(norm, float(_LEAST)))
-        return scores
+        return -log_norms(norm)

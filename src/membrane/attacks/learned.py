@@ -12,8 +12,8 @@ import numpy as np
 from membrane.attacks.attack import Attack, Scores
 from membrane.attacks.lineup import Lineup
 from membrane.attacks.networks import Training, Trials, trained
-from membrane.core.errors import raise_all
 from membrane.core.generators import torch_generator
+from membrane.core.settings import check_ranges
 from membrane.core.values import Floats, Ints, Observation, Signals
 
 
@@ -47,13 +47,13 @@ class Learned(Attack):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        fits = {
-            "hidden": (all(width >= 1 for width in self.hidden), "widths of 1 or more"),
-            "steps": (self.steps >= 1, "1 or more"),
-            "batch_size": (self.batch_size >= 1, "1 or more"),
-            "lr": (0 < self.lr < math.inf, "above 0, and finite"),
-        }
-        raise_all(f"{name} is {getattr(self, name)}; it must be {rule}." for name, (ok, rule) in fits.items() if not ok)
+        check_ranges(
+            self,
+            hidden=(all(width >= 1 for width in self.hidden), "widths of 1 or more"),
+            steps=(self.steps >= 1, "1 or more"),
+            batch_size=(self.batch_size >= 1, "1 or more"),
+            lr=(0 < self.lr < math.inf, "above 0, and finite"),
+        )
 
     def inputs(self, signals: Signals) -> Floats:
         """(..., N, F) what the networks read of signals and readings (..., N, Q)."""

@@ -20,9 +20,9 @@ from membrane.attacks.on_reading import OnReading
 from membrane.core.errors import SettingError
 from membrane.core.values import Floats
 from membrane.readings import Gradients, Reading, RegionOutputs
+from membrane.readings.gradients import log_norms
 
 Of = Literal["readout", "gradient", "magnitude"]
-_LEAST = float(np.finfo(np.float32).smallest_subnormal)
 
 
 @dataclass(frozen=True)
@@ -81,5 +81,5 @@ def regions_of(of: Of, read: Floats) -> Floats:
 
 def _minus_log(norms: Floats) -> Floats:
     """Minus the logs, as exact as the norms are given: sums over examples then do not depend on their order."""
-    logs: Floats = np.log(np.maximum(norms.astype(np.float64), _LEAST))
+    logs = log_norms(norms)
     return -logs if norms.dtype == np.float64 else -logs.astype(np.float32)

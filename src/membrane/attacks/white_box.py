@@ -24,8 +24,7 @@ import numpy as np
 from membrane.attacks.learned import Learned
 from membrane.core.values import SIGNAL_KINDS, Floats, Signals
 from membrane.readings import Gradients, Reading, RegionOutputs, Reveals
-
-_LEAST = float(np.finfo(np.float32).smallest_subnormal)
+from membrane.readings.gradients import log_norms
 
 
 @dataclass(frozen=True)
@@ -52,6 +51,6 @@ class WhiteBox(Learned):
     def inputs(self, signals: Signals) -> Floats:
         """(..., N, 6 + 1 + 3 regions): signals averaged over queries, logs of gradients' norms, outputs of regions."""
         answers = np.stack([signals[kind].mean(axis=-1) for kind in SIGNAL_KINDS], axis=-1)
-        norms = np.log(np.maximum(signals[Gradients().key].astype(np.float64), _LEAST))
+        norms = log_norms(signals[Gradients().key])
         inputs: Floats = np.concatenate([answers, norms, signals[RegionOutputs().key]], axis=-1, dtype=np.float64)
         return inputs

@@ -53,6 +53,24 @@ def fingerprint(value: Any) -> str:  # noqa: ANN401
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def check_ranges(of: object, called: str = "", **fits: tuple[bool, str]) -> None:
+    """Refuse settings that do not fit.
+
+    Args:
+        of: Whose fields they are.
+        called: What mistakes begin with.
+        fits: By setting: whether its value fits (write comparisons so that NaN does not), and what it must be.
+
+    Raises:
+        SettingError: Listing every setting that does not.
+    """
+    raise_all(
+        f"{called}{setting} is {getattr(of, setting)!r}; it must be {rule}."
+        for setting, (ok, rule) in fits.items()
+        if not ok
+    )
+
+
 def did_you_mean(word: str, known: typing.Iterable[str]) -> str:
     """The sentence ``Did you mean 'x'? `` (with a space after it), or nothing if no known word is near."""
     near = difflib.get_close_matches(word, list(known), n=1)

@@ -10,7 +10,7 @@ together from the abstract and reviews: absolute values are ours; gamma is taken
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import inf
 from typing import ClassVar
 
@@ -86,7 +86,7 @@ class PAST(Defense):
         if self.weight == 0:
             return Finished(trained.model)
         tuning = _Tuning(self, holdout_of(self, trained))
-        recipe = replace(trained.recipe, epochs=self.epochs, lr=self.lr, defense=tuning, keep=2, start=None)
+        recipe = trained.recipe.again(self.epochs, self.lr, tuning)
         begin = copy_state(trained.model)
         done = fit(recipe, trained.members, None, spawn_seed(generator), begin=begin)
         return Finished(done.model, {"tuned_epochs": self.epochs, "seconds": done.seconds})

@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 from membrane.core.errors import raise_all
+from membrane.core.settings import check_ranges
 from membrane.data.examples import Examples
 from membrane.training.defense import Defense, Start, Trained
 
 
 def check(defense: Defense, **fits: tuple[bool, str]) -> None:
-    """Refuse settings that do not fit.
-
-    Args:
-        defense: Whose they are.
-        fits: By setting: whether its value fits (write comparisons so that NaN does not), and what it must be.
-
-    Raises:
-        SettingError: Listing every setting that does not.
-    """
-    raise_all(
-        f"{defense.name}: {setting} is {getattr(defense, setting)!r}; it must be {rule}."
-        for setting, (ok, rule) in fits.items()
-        if not ok
-    )
+    """Refuse settings of a defense that do not fit, by its name; see ``check_ranges``."""
+    check_ranges(defense, f"{defense.name}: ", **fits)
 
 
 def holdout_of(defense: Defense, run: Start | Trained) -> Examples:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from membrane.core.generators import spawn_seed
 from membrane.data.examples import Examples
 from membrane.data.loader import Batch
 from membrane.models import logits_of
@@ -26,6 +27,21 @@ class SoftLabels(Defense):
 
     def targets(self, batch: Batch, n_classes: int, epoch: int) -> Tensor:
         return self.table[batch.index].to(batch.x.device)
+
+
+def out_of_fold(recipe: Recipe, members: Examples, folds: int, generator: torch.Generator, begin: State) -> Tensor:
+    """(N, C) probabilities, each example's from the one of ``folds`` models that did not see it.
+
+    Args:
+        recipe: As in ``out_of_sample``.
+        members: N examples.
+        folds: Parts that they are dealt into, each left out by one model.
+        generator: Deals, and draws the seeds of the trainings.
+        begin: Weights that all begin from.
+    """
+    fold = torch.randperm(len(members), generator=generator) % folds
+    seeds = [spawn_seed(generator) for _ in range(folds)]
+    return out_of_sample(recipe, members, fold[:, None] == torch.arange(folds), seeds, begin=begin)
 
 
 def out_of_sample(

@@ -60,7 +60,7 @@ class PPTP(Defense):
         Budget(self.max_accuracy_drop)
         if self.max_candidates < 0:
             raise SettingError(f"pptp: max_candidates is {self.max_candidates}; it must be 0 or more.")
-        if type(self.base).finish is not Defense.finish or type(self.base).release is not Defense.release:
+        if self.base.overrides("finish", "release"):
             raise SettingError(
                 f"pptp cannot stand on {self.base.name!r}, which also acts after training. Use a training-time defense."
             )

@@ -24,7 +24,7 @@ from torch import Tensor
 from membrane.core.generators import spawn_seed
 from membrane.data.loader import as_inputs
 from membrane.defenses.ranges import check
-from membrane.defenses.soft_labels import SoftLabels, out_of_sample
+from membrane.defenses.soft_labels import SoftLabels, out_of_fold
 from membrane.defenses.windows import window_mistakes
 from membrane.pptp.plan import Plan
 from membrane.regions import copy_state, partition
@@ -97,19 +97,13 @@ class OutOfFoldRefit(Defense):
         window, of_forks = (Plan.same(regions, self.first, self.last) for regions in (cut.names, forked))
         table = self._table(trained, of_forks.state(final, trained.trail, cut), forked, generator)
         begin = copy_state(trained.edited(window.state(final, trained.trail, cut)))
-        recipe = replace(self._recipe(trained, self.epochs), defense=SoftLabels(table))
+        recipe = trained.recipe.again(self.epochs, self.lr, SoftLabels(table))
         model = fit(recipe, trained.members, None, spawn_seed(generator), begin=begin).model
         right = float((table.argmax(1) == trained.members.y).double().mean())
         return Finished(model, {"out_of_fold_accuracy": right, "seconds": time.perf_counter() - start})
 
     def _table(self, trained: Trained, state: State, forked: tuple[str, ...], generator: torch.Generator) -> Tensor:
         """(N, C) probabilities, every member's from the fork that did not see it."""
-        fold = torch.randperm(len(trained.members), generator=generator) % self.folds
-        recipe = replace(self._recipe(trained, self.fork_epochs), trainable=forked if self.forked else None)
-        seeds = [spawn_seed(generator) for _ in range(self.folds)]
-        begin = copy_state(trained.edited(state))
-        return out_of_sample(recipe, trained.members, fold[:, None] == torch.arange(self.folds), seeds, begin=begin)
-
-    def _recipe(self, trained: Trained, epochs: int) -> Recipe:
-        """The trained recipe with the refit's length and rate, no history kept."""
-        return replace(trained.recipe, epochs=epochs, lr=self.lr, keep=2, start=None, defense=Defense())
+        recipe = trained.recipe.again(self.fork_epochs, self.lr, Defense())
+        recipe = replace(recipe, trainable=forked if self.forked else None)
+        return out_of_fold(recipe, trained.members, self.folds, generator, copy_state(trained.edited(state)))

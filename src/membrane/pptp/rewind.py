@@ -21,7 +21,6 @@ from membrane.data.loader import as_inputs
 from membrane.defenses.ranges import check
 from membrane.defenses.windows import window_mistakes
 from membrane.pptp.plan import Plan
-from membrane.pptp.routing import overrides
 from membrane.regions import copy_state, partition
 from membrane.training.defense import Defense, Finished, Stage, Trained
 from membrane.training.loop import fit
@@ -71,8 +70,7 @@ class RewindRefit(Defense):
             epochs=(self.epochs >= 1, "1 or more"),
             lr=(0 < self.lr < inf, "above 0"),
         )
-        after = [hook for hook in ("trained_as", "finish", "release") if overrides(self.inner, hook)]
-        if after or self.inner.trains_on_holdout:
+        if self.inner.overrides("trained_as", "finish", "release") or self.inner.trains_on_holdout:
             raise SettingError(
                 f"rewind_refit cannot train with {self.inner.name!r}, which acts after training or uses the holdout."
             )
@@ -98,15 +96,8 @@ class RewindRefit(Defense):
         plan = Plan.same(self.regions, self.first, self.last)
         state = plan.state(copy_state(trained.model), trained.trail, cut)
         rest = tuple(name for name in cut.names if name not in self.regions)
-        recipe = replace(
-            trained.recipe,
-            epochs=self.epochs,
-            lr=self.lr,
-            keep=2,
-            start=None,
-            defense=self.inner,
-            trainable=rest if self.side == "rest" else self.regions,
-        )
+        recipe = trained.recipe.again(self.epochs, self.lr, self.inner)
+        recipe = replace(recipe, trainable=rest if self.side == "rest" else self.regions)
         begin = copy_state(trained.edited(state))
         done = fit(recipe, trained.members, trained.holdout, spawn_seed(generator), begin=begin)
         return Finished(done.model, {"rewound": list(self.regions), "seconds": time.perf_counter() - start})

@@ -52,7 +52,7 @@ class GradientRouting(Defense):
     inner: Defense = field(default_factory=CCL)
 
     def __post_init__(self) -> None:
-        more = [hook for hook in _MORE_THAN_A_LOSS if overrides(self.inner, hook)]
+        more = self.inner.overrides(*_MORE_THAN_A_LOSS)
         if more or self.inner.trains_on_holdout:
             why = f"has its own {more[0]}" if more else "trains on the holdout"
             raise SettingError(
@@ -70,16 +70,11 @@ class GradientRouting(Defense):
 
     def prepared(self, start: Start) -> Defense:
         inner = self.inner.prepared(start)
-        if any(overrides(inner, hook) for hook in _NOT_ROUTED):
+        if inner.overrides(*_NOT_ROUTED):
             raise SettingError(
                 f"gradient_routing cannot route {self.inner.name!r} as it is set: it moves more than the network."
             )
         return _Routed(self.regions, inner, start)
-
-
-def overrides(defense: Defense, hook: str) -> bool:
-    """Whether the defense has a hook of its own."""
-    return getattr(type(defense), hook) is not getattr(Defense, hook)
 
 
 class _Routed(Defense):

@@ -20,8 +20,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from membrane.core.errors import raise_all
 from membrane.core.generators import spawn_seed
+from membrane.core.settings import check_ranges
 from membrane.data.examples import Examples
 from membrane.data.inputs import pieces
 from membrane.data.loader import Batch, as_inputs
@@ -61,13 +61,13 @@ class Expectation(Reading):
     epochs: int = 30
 
     def __post_init__(self) -> None:
-        fits = {
-            "by": (self.by in get_args(By), f"one of {', '.join(get_args(By))}"),
-            "alpha": (0 < self.alpha < 1, "above 0, below 1"),
-            "folds": (self.folds >= 2, "2 or more"),
-            "epochs": (self.epochs >= 1, "1 or more"),
-        }
-        raise_all(f"{name} is {getattr(self, name)}; it must be {rule}." for name, (ok, rule) in fits.items() if not ok)
+        check_ranges(
+            self,
+            by=(self.by in get_args(By), f"one of {', '.join(get_args(By))}"),
+            alpha=(0 < self.alpha < 1, "above 0, below 1"),
+            folds=(self.folds >= 2, "2 or more"),
+            epochs=(self.epochs >= 1, "1 or more"),
+        )
 
     @property
     def queries(self) -> int:

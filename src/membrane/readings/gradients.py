@@ -19,6 +19,7 @@ from torch.func import functional_call, grad, vmap
 from torch.nn import functional as F
 
 from membrane.core.errors import ModelError
+from membrane.core.values import Floats
 from membrane.data.examples import Examples
 from membrane.data.inputs import pieces
 from membrane.data.loader import as_inputs
@@ -29,6 +30,7 @@ from membrane.regions import partition
 
 _NUMBERS = 1 << 24  # gradients that are held at a time, 64 MiB
 _MOST = 128  # examples at a time
+_LEAST = float(np.finfo(np.float32).smallest_subnormal)
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,12 @@ class Gradients(Reading):
             parts += [sum((squares[key] for key in keys), torch.zeros(len(x)).to(x).double()) for keys in columns]
             found.append(torch.stack(parts, 1).sqrt().cpu().numpy())
         return np.concatenate(found)
+
+
+def log_norms(norms: Floats) -> npt.NDArray[np.float64]:
+    """Logs of gradients' norms; of none, that of the smallest number that is stored."""
+    logs: npt.NDArray[np.float64] = np.log(np.maximum(norms.astype(np.float64), _LEAST))
+    return logs
 
 
 def _batches(network: nn.Module, examples: Examples, step: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -23,7 +23,8 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _NormBase
 
-from membrane.core.errors import ModelError, SettingError, raise_all
+from membrane.core.errors import ModelError, SettingError
+from membrane.core.settings import check_ranges
 from membrane.core.values import SIGNAL_KINDS, Floats
 from membrane.data.examples import Examples
 from membrane.data.loader import Loader, as_inputs
@@ -65,14 +66,11 @@ class Revealed(Reading):
     batch_size: int = 50
 
     def __post_init__(self) -> None:
-        fits = {
-            "epochs": (self.epochs >= 1, "1 or more"),
-            "lr": (0 < self.lr < inf, "above 0, and finite"),
-            "batch_size": (self.batch_size >= 1, "1 or more"),
-        }
-        raise_all(
-            (f"{name} is {getattr(self, name)}; it must be {rule}." for name, (ok, rule) in fits.items() if not ok),
-            SettingError,
+        check_ranges(
+            self,
+            epochs=(self.epochs >= 1, "1 or more"),
+            lr=(0 < self.lr < inf, "above 0, and finite"),
+            batch_size=(self.batch_size >= 1, "1 or more"),
         )
 
     @property

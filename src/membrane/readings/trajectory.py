@@ -21,7 +21,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from membrane.core.errors import ModelError, raise_all
+from membrane.core.errors import ModelError
+from membrane.core.settings import check_ranges
 from membrane.data.examples import Examples
 from membrane.data.loader import Batch
 from membrane.models import initialize, logits_of, signals_of
@@ -55,11 +56,11 @@ class Trajectory(Reading):
     student: Student = "same"
 
     def __post_init__(self) -> None:
-        fits = {
-            "epochs": (self.epochs >= 1, "1 or more"),
-            "student": (self.student in get_args(Student), f"one of {', '.join(get_args(Student))}"),
-        }
-        raise_all(f"{name} is {getattr(self, name)}; it must be {rule}." for name, (ok, rule) in fits.items() if not ok)
+        check_ranges(
+            self,
+            epochs=(self.epochs >= 1, "1 or more"),
+            student=(self.student in get_args(Student), f"one of {', '.join(get_args(Student))}"),
+        )
 
     def mistakes(self, pool: Examples, population: Examples | None) -> list[str]:
         return population_mistakes(population)

@@ -107,6 +107,10 @@ class Defense:
     does_not_stop: ClassVar[str] = "anything: it is the baseline"  # what is known
     notes: ClassVar[str] = ""  # which one this is, where the source has several or we differ from it
 
+    def overrides(self, *hooks: str) -> list[str]:
+        """Which of the named methods are its own, not those of plain training."""
+        return [hook for hook in hooks if getattr(type(self), hook) is not getattr(Defense, hook)]
+
     def adapt(self, recipe: Recipe) -> Recipe:
         """Recipe to train with, such as one with fewer epochs."""
         return recipe

@@ -104,13 +104,14 @@ def train_fleet(
     made = engine_of(engine)
     made.refuse(train)
     with threads(made.threads or torch.get_num_threads()):
-        job = FleetJob(train, task, Store(store.root.absolute()), seed, label, function, tuple(readings))
+        keys = {row: release_key(train, task, seed, row, function, label) for row in chosen}
+        job = FleetJob(train, task, Store(store.root.absolute()), seed, keys, tuple(readings))
         missing = [row for row in chosen if not job.is_done(row)]
         job = job.stacked(missing, made.at_once(len(missing), torch.get_num_threads()))
         sizes = {stack[0]: len(stack) for stack in job.stacks}
         made.run(job, list(sizes), torch.get_num_threads(), _Tally(progress, len(chosen) - len(missing), sizes))
         _refuse_lost([row for row in missing if not job.is_done(row)], store)
-        releases = [_released(job.key(row), store, readings) for row in chosen]
+        releases = [_released(keys[row], store, readings) for row in chosen]
     return Bank(
         Signals.stack([signals for signals, _, _ in releases]),
         Signals.stack([signals for _, signals, _ in releases]),
@@ -127,8 +128,7 @@ class FleetJob:
         task: Data and membership.
         store: Where finished models lie.
         seed: Of the fleet.
-        label: Of a function.
-        function: Identity of a function.
+        keys: Of the models' releases, by row.
         readings: What is read off every model.
         stacks: Models that are trained together; the first of each stands for all.
     """
@@ -137,8 +137,7 @@ class FleetJob:
     task: Task
     store: Store
     seed: int
-    label: str
-    function: str | None
+    keys: Mapping[int, str]
     readings: tuple[Reading, ...]
     stacks: tuple[tuple[int, ...], ...] = ()
 
@@ -158,13 +157,9 @@ class FleetJob:
         """Folder that a user's function is imported from."""
         return None if isinstance(self.train, Recipe) else home_of(self.train)
 
-    def key(self, row: int) -> str:
-        """Of the model's release."""
-        return release_key(self.train, self.task, self.seed, row, self.function, self.label)
-
     def is_done(self, row: int) -> bool:
         """Whether the model's signals and readings lie in the store."""
-        return _is_released(self.key(row), self.store, self.readings)
+        return _is_released(self.keys[row], self.store, self.readings)
 
     def __call__(self, row: int, progress: Progress) -> None:
         """Train and release the models that the row stands for, as far as nobody was quicker."""
@@ -172,7 +167,7 @@ class FleetJob:
         if isinstance(self.train, Recipe) and len(left) > 1:
             _train_stack(self.train, self.task, self.store, self.seed, left, progress)
         for done, one in enumerate(left, 1):
-            _release(self.key(one), self.train, self.task, self.store, self.seed, one, progress, self.readings)
+            _release(self.keys[one], self.train, self.task, self.store, self.seed, one, progress, self.readings)
             if done < len(left):  # of the last its engine tells
                 progress("models", done, len(left))
 

@@ -98,6 +98,10 @@ class Recipe:
         """The same recipe under another defense."""
         return replace(self, defense=defense)
 
+    def again(self, epochs: int, lr: float, defense: Defense) -> Recipe:
+        """The same for a further training, from weights that are given to it; no history is kept."""
+        return replace(self, epochs=epochs, lr=lr, defense=defense, keep=2, start=None)
+
     def lr_at(self, step: int, steps_per_epoch: int) -> float:
         """Learning rate of an update, counted from 0."""
         warm = steps_per_epoch if self.epochs > 1 else 0

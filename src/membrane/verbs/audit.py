@@ -124,10 +124,10 @@ def audit(
         made.refuse(one)
     with ExitStack() as meanwhile:
         meanwhile.enter_context(threads(made.threads or torch.get_num_threads()))  # all keys hold their number
-        if out is None:
-            out = meanwhile.enter_context(tempfile.TemporaryDirectory(prefix="membrane-"))
-        done = _audit(trains, task, chosen, Path(out), seed, title, informed, progress, only_finished, made)
-        keep(done, Path(out))
+        folder = meanwhile.enter_context(tempfile.TemporaryDirectory(prefix="membrane-")) if out is None else out
+        done = _audit(trains, task, chosen, Path(folder), seed, title, informed, progress, only_finished, made)
+        if out is not None:
+            keep(done, Path(out))
     return done
 
 

@@ -23,7 +23,7 @@ import torch
 from membrane.core.errors import SettingError
 from membrane.core.generators import spawn_seed
 from membrane.core.progress import Progress, silent
-from membrane.defenses.soft_labels import SoftLabels, out_of_sample
+from membrane.defenses.soft_labels import SoftLabels, out_of_fold
 from membrane.pptp.locators.judge import risk_map
 from membrane.pptp.locators.locator import Kind, Locator, Subject
 from membrane.pptp.locators.mix_response import Responses, early_window
@@ -95,19 +95,8 @@ class Intervention(Locator):
         """Weights with one region trained again from ``state`` on out-of-fold targets."""
         members = subject.members
         begin = copy_state(edited(subject.probe.model, state, members.x, subject.probe.augment))
-        part = replace(
-            recipe,
-            epochs=self.epochs,
-            lr=self.lr or recipe.lr / 10,
-            trainable=(name,),
-            lora=0,
-            keep=2,
-            start=None,
-            compile=False,
-            defense=Defense(),
-        )
-        fold = torch.randperm(len(members), generator=generator) % self.folds
-        seeds = [spawn_seed(generator) for _ in range(self.folds)]
-        table = out_of_sample(part, members, fold[:, None] == torch.arange(self.folds), seeds, begin=begin)
+        part = recipe.again(self.epochs, self.lr or recipe.lr / 10, Defense())
+        part = replace(part, trainable=(name,), lora=0, compile=False)
+        table = out_of_fold(part, members, self.folds, generator, begin)
         again = replace(part, defense=SoftLabels(table))
         return copy_state(fit(again, members, None, spawn_seed(generator), begin=begin).model)

@@ -82,9 +82,7 @@ def fork_twins(subject: Subject, epoch: int, generator: torch.Generator) -> Twin
     order = torch.randperm(len(subject.members), generator=generator)
     own, common = subject.members[order[:half]], subject.members[order[half:]]
     begin = mix(probe.final, probe.trail.at(epoch), 0.0, probe.final.keys())
-    later = replace(
-        recipe, epochs=probe.trail.n_epochs - 1 - epoch, start=None, keep=2, defense=Defense(), compile=False
-    )
+    later = replace(recipe.again(probe.trail.n_epochs - 1 - epoch, recipe.lr, Defense()), compile=False)
     seed = spawn_seed(generator)
     first, second = (
         copy_state(fit(later, joined(part, common), None, seed, begin=begin).model) for part in (own, theirs)

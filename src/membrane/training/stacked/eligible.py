@@ -8,7 +8,6 @@ import math
 import torch
 from torch import nn
 
-from membrane.training.defense import Defense
 from membrane.training.recipe import Recipe
 from membrane.training.stacked.net import stacks
 
@@ -35,7 +34,7 @@ def stackable(recipe: Recipe, shape: tuple[int, ...], n_classes: int, n_threads:
     if n_threads > 1:
         return False
     defense = recipe.defense.trained_as()
-    if any(getattr(type(defense), hook) is not getattr(Defense, hook) for hook in _HOOKS):
+    if defense.overrides(*_HOOKS):
         return False
     recipe = defense.adapt(recipe)
     special = (recipe.start, recipe.trainable, recipe.lora or None, recipe.compile or None)
