@@ -19,7 +19,7 @@ from membrane.core.generators import torch_generator
 from membrane.data import Examples
 from membrane.data.loader import as_inputs
 from membrane.defenses import Rounding
-from membrane.models import MLP, Answers, ResNet
+from membrane.models import MLP, Answers, ResNet, ViT
 from membrane.readings import READINGS, Gradients, Reading, distinct, inside, most_open, opens
 from membrane.regions import partition
 from membrane.training import train_fleet
@@ -35,7 +35,7 @@ def images(n: int = 7) -> Examples:
     return Examples(x, torch.randint(0, 4, (n,), generator=generator), tuple("abcd"))
 
 
-def network(settings: ResNet | MLP, examples: Examples) -> nn.Module:
+def network(settings: ResNet | MLP | ViT, examples: Examples) -> nn.Module:
     return settings.build(examples, torch_generator(0, "weights"))
 
 
@@ -55,9 +55,11 @@ def slow_gradients(model: nn.Module, examples: Examples) -> npt.NDArray[np.float
     return np.array(rows)
 
 
-def test_gradients_are_those_of_single_examples() -> None:
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("settings", [ResNet(), ViT(patch=4)], ids=["resnet", "vit"])
+def test_gradients_are_those_of_single_examples(settings: ResNet | ViT) -> None:
     examples = images()
-    model = network(ResNet(), examples)
+    model = network(settings, examples)
     of_pool, of_none = Gradients()(model, examples, None, torch_generator(0))
     assert of_none.shape == (0, of_pool.shape[1])
     np.testing.assert_allclose(of_pool, slow_gradients(model, examples), rtol=2e-4)

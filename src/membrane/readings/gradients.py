@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from membrane.core.errors import ModelError
 from membrane.core.values import Floats
@@ -42,6 +43,7 @@ class Gradients(Reading):
 
     name: ClassVar[str] = "gradients"
     threat_model: ClassVar[Reveals] = "weights"
+    version: ClassVar[int] = 2
 
     def columns(self, model: nn.Module, pool: Examples) -> tuple[str, ...]:
         names = partition(inside(model), as_inputs(pool.x[:2])).names
@@ -64,7 +66,8 @@ class Gradients(Reading):
         step = min(_MOST, max(1, _NUMBERS // sum(value.numel() for value in weights.values())))
         found = []
         for x, y in _batches(network, examples, step):
-            by_weight, by_input = gradients(weights, x, y)
+            with sdpa_kernel(SDPBackend.MATH):  # the fused kernels cannot be mapped over examples
+                by_weight, by_input = gradients(weights, x, y)
             squares = {key: value.flatten(1).double().square().sum(1) for key, value in by_weight.items()}
             parts = [by_input.flatten(1).double().square().sum(1)]
             parts += [sum((squares[key] for key in keys), torch.zeros(len(x)).to(x).double()) for keys in columns]
