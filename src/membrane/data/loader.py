@@ -79,10 +79,14 @@ class Loader:
         x, y = self._inputs(), self.examples.y.to(self.device)
         order = torch.randperm(len(y), generator=generator)
         for index in batches_of(order, self.batch_size):
-            inputs = as_inputs((x[index.to(x.device)] if isinstance(x, Tensor) else x[index]).to(self.device))
-            if self.augment:
-                inputs = flip_and_crop(inputs, generator)
-            yield Batch(inputs, y[index.to(self.device)], index)
+            yield self._batch(x, y, index, generator)
+
+    def _batch(self, x: Inputs, y: Tensor, index: Tensor, generator: torch.Generator) -> Batch:
+        """The examples of an index (B,), as they are given out, from all inputs and labels."""
+        inputs = as_inputs((x[index.to(x.device)] if isinstance(x, Tensor) else x[index]).to(self.device))
+        if self.augment and len(index):
+            inputs = flip_and_crop(inputs, generator)
+        return Batch(inputs, y[index.to(self.device)], index)
 
     def _inputs(self) -> Inputs:
         """All inputs on the device if they may lie there, else where they are."""

@@ -40,7 +40,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from membrane.core.errors import SettingError
 from membrane.core.generators import torch_generator
 from membrane.data.examples import Examples
-from membrane.data.loader import Batch, Loader, as_inputs, flip_and_crop
+from membrane.data.loader import Batch, Loader
 from membrane.defenses.ranges import check
 from membrane.models.model import Normalization
 from membrane.training.defense import Defense, Finished, Start, Trained
@@ -308,12 +308,9 @@ class PoissonLoader(Loader):
         x, y = self._inputs(), self.examples.y.to(self.device)
         for _ in range(len(self)):
             drawn = torch.rand(len(y), generator=generator, dtype=torch.float64) < 1 / len(self)
-            index = torch.nonzero(drawn)[:, 0]
-            inputs = as_inputs((x[index.to(x.device)] if isinstance(x, Tensor) else x[index]).to(self.device))
-            index, inputs = index.repeat(self.views), inputs.repeat(self.views, *(1,) * (inputs.ndim - 1))
-            if self.augment and len(index):
-                inputs = flip_and_crop(inputs, generator)
-            yield Batch(inputs.contiguous(), y[index.to(self.device)], index)
+            index = torch.nonzero(drawn)[:, 0].repeat(self.views)
+            batch = self._batch(x, y, index, generator)
+            yield Batch(batch.x.contiguous(), batch.y, index)
 
     def __len__(self) -> int:
         return updates(len(self.examples), self.batch_size)

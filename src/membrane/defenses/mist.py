@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from membrane.data.examples import Examples
-from membrane.data.loader import Batch, Loader, as_inputs, batches_of, flip_and_crop
+from membrane.data.loader import Batch, Loader, as_inputs, batches_of
 from membrane.defenses.ranges import check
 from membrane.models import logits_of
 from membrane.regions import average, copy_state, load_state
@@ -106,10 +106,8 @@ class PartLoader(Loader):
         x, y = self._inputs(), self.examples.y.to(self.device)
         for part, order in enumerate(self._dealt(torch.randperm(len(y), generator=generator))):
             for index in batches_of(order, self.batch_size):
-                inputs = as_inputs((x[index.to(x.device)] if isinstance(x, Tensor) else x[index]).to(self.device))
-                if self.augment:
-                    inputs = flip_and_crop(inputs, generator)
-                yield PartBatch(inputs, y[index.to(self.device)], index, part)
+                batch = self._batch(x, y, index, generator)
+                yield PartBatch(batch.x, batch.y, batch.index, part)
 
     def __len__(self) -> int:
         return sum(len(batches_of(order, self.batch_size)) for order in self._dealt(torch.arange(len(self.examples))))
