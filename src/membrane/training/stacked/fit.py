@@ -3,8 +3,7 @@
 Every model has the first weights, the order of batches and the augmentation that it has alone. Sums inside of
 layers are added up in another order, so each update is that of a training alone up to rounding, and many updates differ
 by as far as training carries that (perceptrons 1e-6, often nothing; BatchNorm carries it farther); the training key
-knows stacks. How many models are in a
-stack, and which, changes no bit.
+knows stacks. How many models are in a stack, and which, changes no bit.
 """
 
 from __future__ import annotations
