@@ -6,7 +6,7 @@ import pytest
 from membrane.attacks import ATTACKS
 from membrane.core.errors import DataError
 from membrane.metrics import leakage_difference
-from membrane.verbs.compare import against_baseline
+from membrane.verbs.against import against_baseline
 from membrane.verbs.measure import Measurement
 from membrane.verbs.privacy import epsilon, facts_of
 from membrane.verbs.tier import tier_of

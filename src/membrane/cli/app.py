@@ -8,7 +8,7 @@ import traceback
 from argparse import PARSER, SUPPRESS, Action, ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 
-from membrane.cli import audit, check, demo, init, list, locate, one_run, protect, report, store
+from membrane.cli import audit, check, compare, demo, init, list, locate, one_run, protect, report, store
 from membrane.cli.command import subparsers
 from membrane.core.errors import MembraneError
 from membrane.core.version import __version__
@@ -21,6 +21,7 @@ COMMANDS = (
     locate.COMMAND,
     audit.COMMAND,
     one_run.COMMAND,
+    compare.COMMAND,
     report.COMMAND,
     store.COMMAND,
     list.COMMAND,

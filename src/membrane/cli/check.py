@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
+from pathlib import Path
 
 from membrane.cli.command import Command
-from membrane.cli.config import Run, read_run
+from membrane.cli.comparison_file import Compared, comparison_from, is_comparison
+from membrane.cli.config import Run, read_toml, run_from
 from membrane.cli.cost import missing_trials, non_member_trials
 from membrane.cli.preflight import Preflight, examine
 from membrane.cli.progress import Bar
@@ -15,6 +17,8 @@ from membrane.cli.text import wrapped
 from membrane.core.text import duration, size
 from membrane.data import Task
 from membrane.training import Recipe
+from membrane.verbs.comparison.compare import examine as examine_comparison
+from membrane.verbs.comparison.cost import cost_of
 from membrane.verbs.estimate import Estimate, estimate_task, trainings
 from membrane.verbs.observe import readings_of
 
@@ -22,16 +26,47 @@ _WIDTH = 9
 
 
 def _add(parser: ArgumentParser) -> None:
-    parser.add_argument("file", help="the run file")
+    parser.add_argument("file", help="the run file, or the file of a comparison")
 
 
 def _run(args: Namespace) -> int:
+    path = Path(args.file)
+    plain = read_toml(path)
+    if is_comparison(plain):
+        return _comparison(args.file, comparison_from(plain, path.parent))
     with Bar() as bar:
-        flight = examine(read_run(args.file), bar)
+        flight = examine(run_from(plain, path.parent), bar)
     print(f"{args.file}: nothing is wrong that can be known before training.\n")
     for line in _lines(flight):
         print(line, flush=True)
     print(f"\nNext: membrane audit {args.file} --out runs/a")
+    return 0
+
+
+def _comparison(file: str, compared: Compared) -> int:
+    with Bar() as bar:
+        for one in compared.settings.values():
+            one.prepare(bar)
+    given = (compared.settings, compared.methods, compared.attacks, compared.seeds, compared.seed, compared.engine)
+    places = examine_comparison(*given)
+    print(f"{file}: nothing is wrong that can be known before training.\n")
+    n_cells = 0
+    for name, setting in compared.settings.items():
+        about = cost_of(places, name, compared.methods, compared.search, compared.seeds, compared.seed, compared.engine)
+        n_cells += about.n_cells
+        time = (
+            f"unknown: {about.unknown}" if about.seconds is None else f"about {duration(about.seconds)}, more if busy"
+        )
+        print(_line("setting", f"{name}: {_data(places.task(name, compared.seed))}"))
+        print(
+            _line(
+                "",
+                f"{about.n_cells} cells of {setting.sizes.references} models, {about.n_trainings} trainings; {time}.",
+            )
+        )
+        print(_line("", f"about {size(about.disk)} on disk."))
+    print(_line("attacks", ", ".join(attack.name for attack in places.attacks) + "."))
+    print(f"\n{n_cells} cells. Next: membrane compare {file} --out runs/compare")
     return 0
 
 
@@ -122,5 +157,9 @@ def _time(run: Run, about: Estimate) -> str:
 
 
 COMMAND = Command(
-    "check", "list what is wrong with a run file, what it resolves and costs", "membrane check run.toml", _add, _run
+    "check",
+    "list what is wrong with a run or comparison file, what it resolves and costs",
+    "membrane check run.toml",
+    _add,
+    _run,
 )

@@ -9,42 +9,18 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from membrane.attacks import Attack
-from membrane.cli.parts import RECIPE_FIELDS, attacks_of, data_of, defenses_of, oddities, table_of, training_of
+from membrane.cli.parts import attacks_of, data_of, defenses_of, oddities, sizes_of, training_of
 from membrane.core.errors import SettingError, collected, raise_all
-from membrane.core.settings import build, did_you_mean, to_plain
-from membrane.data import Queries, Source
+from membrane.core.settings import did_you_mean, to_plain
+from membrane.data import Source
 from membrane.training import Defense, Recipe
 from membrane.training.engines import Engine, InProcess, engine_of
 from membrane.training.fleet import TrainFunction
+from membrane.verbs.sizes import Sizes
 
 T = TypeVar("T")
 
 KEYS = ("title", "seed", "data", "model", "recipe", "train", "defenses", "attacks", "audit", "engine")
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """How much an audit trains and measures.
-
-    Args:
-        references: Models trained for each defense, even, 4 or more.
-        canaries: Canaries planted in the pool.
-        holdout: Examples set aside for defenses that must choose something.
-        pool: Examples that are audited; all that the train split has left if not given.
-        canary_kind: What the canaries are: "mislabelled", "near_duplicate" or "out_of_distribution".
-        allow_duplicates: Note inputs that occur more than once instead of refusing them.
-        near_duplicates: Correlation from which images count as copies; identical inputs alone if not given.
-        queries: Ways in which models are asked for each image: "identity", "mirror" or "shifts".
-    """
-
-    references: int = 16
-    canaries: int = 0
-    holdout: int = 0
-    pool: int | None = None
-    canary_kind: str = "mislabelled"
-    allow_duplicates: bool = False
-    near_duplicates: float | None = None
-    queries: Queries = "identity"
 
 
 @dataclass(frozen=True)
@@ -91,7 +67,7 @@ class Run:
         else:
             settings = to_plain(self.recipe)
             plain["model"] = settings["model"]
-            plain["recipe"] = {name: settings[name] for name in RECIPE_FIELDS}
+            plain["recipe"] = {key: value for key, value in settings.items() if key not in ("model", "defense")}
             plain["defenses"] = [{"label": label, **to_plain(one)} for label, one in self.defenses.items()]
         if self.attacks is not None:
             plain["attacks"] = to_plain(self.attacks)
@@ -104,16 +80,26 @@ def read_run(path: str | Path) -> Run:
     Raises:
         SettingError: If the file is missing or no TOML, or listing all that is wrong in it.
     """
-    path = Path(path)
+    settings = read_toml(Path(path))
+    if "methods" in settings or "settings" in settings:
+        raise SettingError(f"{path} is a comparison, not a run; `membrane compare {path} --out runs/c` runs it.")
+    return run_from(settings, Path(path).parent)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Content of a TOML file.
+
+    Raises:
+        SettingError: If it is missing, cannot be read or is no TOML.
+    """
     try:
-        settings = tomllib.loads(path.read_bytes().decode())
+        return tomllib.loads(path.read_bytes().decode())
     except FileNotFoundError as problem:
         raise SettingError(f"there is no file {path}. `membrane init {path}` writes one to start from.") from problem
     except OSError as problem:
         raise SettingError(f"cannot read {path}: {problem.strerror}.") from problem
     except (ValueError, RecursionError) as problem:
         raise SettingError(f"{path} is not TOML: {problem}.") from problem
-    return run_from(settings, path.parent)
 
 
 def run_from(settings: Mapping[str, Any], folder: Path) -> Run:
@@ -132,15 +118,13 @@ def run_from(settings: Mapping[str, Any], folder: Path) -> Run:
         for name in settings
         if name not in KEYS
     ]
-    title = _typed(settings, "title", str, "text", "Membership audit", found)
-    seed = _typed(settings, "seed", int, "a whole number", 0, found)
+    title = typed(settings, "title", str, "text", "Membership audit", found)
+    seed = typed(settings, "seed", int, "a whole number", 0, found)
     data = data_of(settings, folder, found)
     recipe, function = training_of(settings, folder, found)
     defenses = {} if "train" in settings else defenses_of(settings.get("defenses", ["undefended"]), found)
     attacks = attacks_of(settings["attacks"], found) if "attacks" in settings else None
-    sizes = Sizes()
-    with collected(found):
-        sizes = build(Sizes, table_of(settings, "audit"), "audit")
+    sizes = sizes_of(settings, found)
     engine: Engine = InProcess()
     with collected(found):
         engine = engine_of(settings.get("engine", engine))
@@ -149,7 +133,8 @@ def run_from(settings: Mapping[str, Any], folder: Path) -> Run:
     return Run(data, recipe, function, defenses, attacks, sizes, seed, title, settings.get("train"), engine)
 
 
-def _typed(settings: Mapping[str, Any], key: str, kind: type[T], called: str, default: T, found: list[str]) -> T:
+def typed(settings: Mapping[str, Any], key: str, kind: type[T], called: str, default: T, found: list[str]) -> T:
+    """A value of one kind; the default where it is of another, which is noted in ``found``."""
     value = settings.get(key, default)
     if isinstance(value, kind) and not isinstance(value, bool):
         return value

@@ -5,10 +5,11 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
+from membrane.core.errors import MembraneError
 from membrane.verbs import AuditStopped
 
 
@@ -33,6 +34,27 @@ def stoppable(out: Path, show: Callable[[], None]) -> Iterator[None]:
             if stop.audit is not None:
                 show()
         kept = f"stopped.{told} Finished models are kept in {out / 'store'}; the same command goes on from there."
+        raise KeyboardInterrupt(kept) from None
+
+
+@contextmanager
+def interruptible(out: Path, show: Callable[[], None]) -> Iterator[None]:
+    """The same for a comparison, of which whatever cells are finished can be shown.
+
+    Args:
+        out: Folder of the comparison.
+        show: Shows what is finished.
+
+    Raises:
+        KeyboardInterrupt: With how to go on.
+    """
+    try:
+        with _terminated_like_interrupted():
+            yield
+    except KeyboardInterrupt:
+        with suppress(MembraneError):  # nothing is finished yet
+            show()
+        kept = f"stopped. Finished models and cells are kept in {out}; the same command goes on from there."
         raise KeyboardInterrupt(kept) from None
 
 

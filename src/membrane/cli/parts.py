@@ -12,11 +12,12 @@ from membrane.cli.function import load_function
 from membrane.core.catalogue import Catalogue
 from membrane.core.errors import SettingError, collected, raise_all
 from membrane.core.settings import build, did_you_mean
-from membrane.data import SOURCES, Source
+from membrane.data import CANARIES, SOURCES, Source
 from membrane.models import MLP, MODELS, Model
 from membrane.pptp import DEFENSES
-from membrane.training import Defense, Recipe
+from membrane.training import RECIPES, Defense, Recipe
 from membrane.training.fleet import TrainFunction
+from membrane.verbs.sizes import Sizes
 
 T = TypeVar("T")
 
@@ -109,13 +110,16 @@ def training_of(
             function = load_function(settings["train"], folder)
         return None, function
     recipe = None
-    model: Model = MLP()
-    if "model" not in settings:
+    plain: Mapping[str, Any] = {}
+    with collected(found):
+        plain = _with_start(table_of(settings, "recipe"), folder)
+    model: Model | None = None if "name" in plain else MLP()  # a recipe with a name has one
+    if "model" not in settings and model is not None:
         found.append('model is missing; write model = { name = "mlp" }, or train = "my_module:train" for your loop.')
     with collected(found):
-        model = _entry(MODELS, settings.get("model", "mlp"), "model")
+        model = _entry(MODELS, settings["model"], "model") if "model" in settings else model
     with collected(found):
-        recipe = _recipe(_with_start(table_of(settings, "recipe"), folder), model)
+        recipe = _recipe(plain, model)
     return recipe, None
 
 
@@ -123,20 +127,41 @@ def _with_start(plain: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
     return {**plain, "start": _absolute(plain["start"], folder)} if "start" in plain else plain
 
 
-def _recipe(plain: Mapping[str, Any], model: Model) -> Recipe:
+def _recipe(plain: Mapping[str, Any], model: Model | None) -> Recipe:
+    """The recipe that is named, else a plain one, with these settings instead of its own."""
     found = [
         f"recipe has no setting {name!r}. {did_you_mean(name, RECIPE_FIELDS)}It has: {', '.join(RECIPE_FIELDS)}."
         for name in plain
-        if name not in RECIPE_FIELDS
+        if name not in (*RECIPE_FIELDS, "name")
     ]
     recipe = Recipe()
     with collected(found):
         known = {name: value for name, value in plain.items() if name in RECIPE_FIELDS}
-        recipe = build(Recipe, {**known, "model": model}, "recipe")
+        known |= {} if model is None else {"model": model}
+        recipe = build(_recipe_class(plain), known, "recipe")
     if recipe.epochs > _MOST_EPOCHS:
         found.append(f"recipe: epochs is {recipe.epochs}; at most {_MOST_EPOCHS:,} are trained.")
     raise_all(found)
     return recipe
+
+
+def _recipe_class(plain: Mapping[str, Any]) -> type[Recipe]:
+    if "name" not in plain:
+        return Recipe
+    if not isinstance(plain["name"], str):
+        raise SettingError(f"recipe: name is {plain['name']!r}; `membrane list recipes` shows those that there are.")
+    return RECIPES.entry(plain["name"])
+
+
+def sizes_of(settings: Mapping[str, Any], found: list[str]) -> Sizes:
+    """How much is trained and measured."""
+    sizes = Sizes()
+    with collected(found):
+        plain = dict(table_of(settings, "audit"))
+        kind = plain.pop("canary_kind") if isinstance(plain.get("canary_kind"), Mapping) else None
+        sizes = build(Sizes, plain, "audit")
+        sizes = sizes if kind is None else dataclasses.replace(sizes, canary_kind=CANARIES.make(kind))
+    return sizes
 
 
 def defenses_of(settings: Any, found: list[str]) -> dict[str, Defense]:  # noqa: ANN401 -- whatever a file holds
@@ -147,7 +172,7 @@ def defenses_of(settings: Any, found: list[str]) -> dict[str, Defense]:  # noqa:
     made: dict[str, Defense] = {}
     for i, plain in enumerate(settings, 1):
         with collected(found, f"defenses, number {i}: "):
-            label, rest = _labelled(plain)
+            label, rest = labelled(plain)
             defense = _entry(DEFENSES, rest, "this")
             label = defense.name if label is None else label
             if label in made:
@@ -156,7 +181,7 @@ def defenses_of(settings: Any, found: list[str]) -> dict[str, Defense]:  # noqa:
     return made
 
 
-def _labelled(plain: Any) -> tuple[str | None, Any]:  # noqa: ANN401 -- whatever a file holds
+def labelled(plain: Any) -> tuple[str | None, Any]:  # noqa: ANN401 -- whatever a file holds
     """Label, if there is one, and the settings without it."""
     if not isinstance(plain, Mapping) or "label" not in plain:
         return None, plain

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from membrane.attacks import Attack
 from membrane.cli.config import Run
 from membrane.core.errors import collected, raise_all
-from membrane.core.generators import torch_generator
 from membrane.core.progress import Progress, silent
-from membrane.core.settings import did_you_mean
-from membrane.data import Task, make_task
-from membrane.data.loader import as_inputs
+from membrane.data import Task
 from membrane.data.membership import references_each
-from membrane.pptp import FrozenPlan, GradientRouting, RegionWindow, RewindRefit
-from membrane.regions import partition
-from membrane.training import Defense, Recipe
-from membrane.training.check import training_mistakes
-from membrane.training.fleet import TrainFunction
-from membrane.verbs.estimate import MOST_PARAMETERS, n_parameters
+from membrane.verbs.mistakes import pipeline_mistakes
 from membrane.verbs.observe import choose_attacks, refuse_unreadable
 
 _MOST_MODELS = 10_000
@@ -78,50 +69,4 @@ def draw(run: Run, n_models: int, canaries: int, progress: Progress = silent) ->
         SettingError: If images must be asked for in ways that inputs do not have.
     """
     run.data.prepare(progress)
-    splits, sizes = run.data.load(), run.sizes
-    pool = len(splits.train) - sizes.holdout if sizes.pool is None else sizes.pool
-    return make_task(
-        splits,
-        n_models=n_models,
-        pool=pool,
-        holdout=sizes.holdout,
-        canaries=canaries,
-        seed=run.seed,
-        canary_kind=sizes.canary_kind,
-        allow_duplicates=sizes.allow_duplicates,
-        near_duplicates=sizes.near_duplicates,
-    ).asked(sizes.queries)
-
-
-def pipeline_mistakes(trains: Mapping[str, Recipe | TrainFunction], task: Task) -> list[str]:
-    """What would stop the trainings or their defenses; what is wrong with all of them is said once."""
-    found: list[str] = []
-    seen: set[str] = set()
-    for label, train in trains.items():
-        mistakes = _recipe_mistakes(train, task) if isinstance(train, Recipe) else training_mistakes(train, task)
-        found += [f"{label}: {mistake}" for mistake in mistakes if mistake not in seen]
-        seen.update(mistakes)
-    return found
-
-
-def _recipe_mistakes(recipe: Recipe, task: Task) -> list[str]:
-    if n_parameters(recipe, task) is None:
-        return [f"model {recipe.model.name!r} has more than {MOST_PARAMETERS:,} parameters; make it smaller."]
-    found = training_mistakes(recipe, task)
-    wanted = _regions_of(recipe.defense)
-    if wanted and not found:
-        net = recipe.model.build(task.members(0), torch_generator(0))
-        names = partition(net, as_inputs(task.pool.x[:2])).names
-        found += [
-            f"there is no region {name!r}. {did_you_mean(name, names)}There are: {', '.join(names)}."
-            for name in wanted
-            if name not in names
-        ]
-    return found
-
-
-def _regions_of(defense: Defense) -> tuple[str, ...]:
-    """Names of regions that the settings mention."""
-    if isinstance(defense, FrozenPlan):
-        return defense.plan.regions
-    return defense.regions if isinstance(defense, RegionWindow | GradientRouting | RewindRefit) else ()
+    return run.sizes.draw(run.data, run.seed, n_models, canaries)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from membrane.cli.command import Command
 from membrane.cli.config import Run, read_run
-from membrane.cli.preflight import draw, pipeline_mistakes
+from membrane.cli.preflight import draw
 from membrane.cli.progress import Bar
 from membrane.cli.text import wrapped
 from membrane.core.errors import SettingError, raise_all
@@ -28,6 +28,7 @@ from membrane.defenses.rewriting import Rewriting, network_of
 from membrane.models import logits_of
 from membrane.regions import copy_state
 from membrane.training import Defense, Finished, Recipe, Trained, fit
+from membrane.verbs.mistakes import pipeline_mistakes
 from membrane.verbs.results import versions
 
 FORMAT = "membrane run 1"

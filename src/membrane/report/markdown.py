@@ -24,26 +24,27 @@ def to_markdown(results: Results) -> str:
     check_results(results)
     more = (against(results), comparisons(results), spread(results), guarantees(results))
     blocks = [
-        f"## {_escape(results['title'])}",
-        "\n".join(f"- {_escape(sentence)}" for sentence in verdict(results)),
-        _table(defenses(results)),
-        *(_table(one) for one in more if one),
-        " ".join(_escape(sentence) for sentence in tier(results)),
-        "What this does not show:\n\n" + "\n".join(f"- {_escape(sentence)}" for sentence in limits(results)),
+        f"## {escape(results['title'])}",
+        "\n".join(f"- {escape(sentence)}" for sentence in verdict(results)),
+        table_lines(defenses(results)),
+        *(table_lines(one) for one in more if one),
+        " ".join(escape(sentence) for sentence in tier(results)),
+        "What this does not show:\n\n" + "\n".join(f"- {escape(sentence)}" for sentence in limits(results)),
     ]
     return "\n\n".join(filter(None, blocks)) + "\n"
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
+    """Text without signs that Markdown or HTML would take for their own."""
     return text.translate(_SPECIAL)
 
 
-def _table(table: Table) -> str:
+def table_lines(table: Table) -> str:
     """A pipe table; columns of a group carry its name, cells their interval and n."""
     rules = [":--" if cell.kind in ("head", "text") else "--:" for cell in table.rows[0]]
     body = [[_cell(cell) for cell in row] for row in table.rows]
-    lines = [[_escape(one) for one in table.heads], rules, *body]
-    notes = "\n\n".join(f"({i}) {_escape(note)}" for i, note in enumerate(table.notes, 1))
+    lines = [[escape(one) for one in table.heads], rules, *body]
+    notes = "\n\n".join(f"({i}) {escape(note)}" for i, note in enumerate(table.notes, 1))
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + (f"\n\n{notes}" if notes else "")
 
 
@@ -51,4 +52,4 @@ def _cell(cell: Cell) -> str:
     interval = f"[{cell.interval}]" if cell.interval else ""
     sample = f"({cell.n})" if cell.n else ""
     mark = f"({cell.mark})" if cell.mark else ""
-    return " ".join(filter(None, [_escape(cell.text) + mark, interval, sample]))
+    return " ".join(filter(None, [escape(cell.text) + mark, interval, sample]))

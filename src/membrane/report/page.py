@@ -49,10 +49,13 @@ def to_html(results: Results, path: str | os.PathLike[str], png: bool = True) ->
 
 def render(results: Results) -> str:
     """The page's HTML; ``results`` has been checked."""
+    return filled("template.html", results=results, **context(results))
+
+
+def filled(name: str, **variables: object) -> str:
+    """A page from a template, with the style and the script that all pages share."""
     style, script = palette.css() + _file("style.css"), _file("script.js")
-    return _template().render(
-        results=results, policy=_policy(style, script), style=Safe(style), script=Safe(script), **context(results)
-    )
+    return template(name).render(policy=_policy(style, script), style=Safe(style), script=Safe(script), **variables)
 
 
 def _policy(style: str, script: str) -> str:
@@ -71,10 +74,10 @@ def _file(name: str) -> str:
 
 
 @functools.cache
-def _template() -> Template:
-    from jinja2 import Environment
+def template(name: str) -> Template:
+    """A template of this room; what it does not find in the results reads as absent."""
+    from jinja2 import Environment, FunctionLoader
 
-    # Optional parts of the results are undefined in the template, which reads as absent.
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, loader=FunctionLoader(_file))
     environment.filters.update(arxiv=linked, tidy=tidy, whole=whole, method=numbers.method_name, count=numbers.count)
-    return environment.from_string(_file("template.html"))
+    return environment.get_template(name)

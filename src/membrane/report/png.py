@@ -36,10 +36,11 @@ def pngs(results: Results) -> dict[str, bytes]:
     drawn = {"frontier": _frontier(results), "roc": _roc(results)}
     if mapped:
         drawn["risk-map"] = _risk_map(results["title"], mapped[0])
-    return {name: _bytes(figure) for name, figure in drawn.items()}
+    return {name: as_png(figure) for name, figure in drawn.items()}
 
 
-def _bytes(figure: Figure) -> bytes:
+def as_png(figure: Figure) -> bytes:
+    """The figure as a PNG file, without the date and program that would make two of them differ."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     buffer = io.BytesIO()
@@ -50,13 +51,13 @@ def _bytes(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def _panels(title: str, count: int, height: float = 4.6) -> tuple[Figure, list[Axes]]:
+def panels(title: str, count: int, height: float = 4.6) -> tuple[Figure, list[Axes]]:
     """A white figure under a title, with ``count`` quiet axes side by side."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5.6 * count, height), layout="constrained", facecolor="white")
     grid = figure.subplots(1, count, squeeze=False)
-    figure.suptitle(_plain(title, 90), fontsize=13, fontweight="bold", x=0.01, ha="left")
+    figure.suptitle(plain_text(title, 90), fontsize=13, fontweight="bold", x=0.01, ha="left")
     axes = list(grid[0])
     for one in axes:
         one.spines[["top", "right"]].set_visible(False)
@@ -67,14 +68,14 @@ def _panels(title: str, count: int, height: float = 4.6) -> tuple[Figure, list[A
     return figure, axes
 
 
-def _plain(text: str, longest: int = 40) -> str:
+def plain_text(text: str, longest: int = 40) -> str:
     """Text that matplotlib takes as it is: one short line, no mathematics, no leading underscore (hides a legend)."""
     line = " ".join(text.encode("utf-8", "replace").decode().split())
     short = line if len(line) <= longest else f"{line[: longest - 1]}…"
     return (" " if short.startswith("_") else "") + short.replace("$", r"\$")
 
 
-def _legend(figure: Figure, one: Axes) -> None:
+def shared_legend(figure: Figure, one: Axes) -> None:
     """Names of what ``one`` shows, outside, where they hide nothing."""
     handles, names = one.get_legend_handles_labels()
     if names:
@@ -93,7 +94,7 @@ def _shown_slices(results: Results) -> list[str]:
 
 def _frontier(results: Results) -> Figure:
     names = _shown_slices(results)
-    figure, axes = _panels(results["title"], len(names))
+    figure, axes = panels(results["title"], len(names))
     for name, one in zip(names, axes, strict=True):
         for point in points(results, AREA, name):
             if point.strongest:
@@ -101,9 +102,9 @@ def _frontier(results: Results) -> Figure:
         one.axvline(0.5, color=_GREY, linestyle="--", linewidth=1)
         one.set_xlabel("Leakage: AUC of the strongest attack; 0.5 is guessing")
         one.set_ylabel("Test accuracy")
-        one.set_title(_plain(name), fontsize=11, loc="left")
-        _percent_axes(one.yaxis)
-    _legend(figure, axes[0])
+        one.set_title(plain_text(name), fontsize=11, loc="left")
+        percent_axes(one.yaxis)
+    shared_legend(figure, axes[0])
     return figure
 
 
@@ -118,11 +119,12 @@ def _point(one: Axes, results: Results, point: Point) -> None:
         color=_colour(results, point.position),
         markersize=7,
         elinewidth=1.2,
-        label=_plain(results["entries"][point.position]["label"]),
+        label=plain_text(results["entries"][point.position]["label"]),
     )
 
 
-def _percent_axes(*axes: Axis) -> None:
+def percent_axes(*axes: Axis) -> None:
+    """Write the ticks of fractions in percent."""
     for axis in axes:
         axis.set_major_formatter(lambda value, _: tick_percent(value))
 
@@ -130,21 +132,21 @@ def _percent_axes(*axes: Axis) -> None:
 def _roc(results: Results) -> Figure:
     """The strongest attack of each entry; all attacks where there is one entry."""
     names = _shown_slices(results)
-    figure, axes = _panels(results["title"], len(names))
+    figure, axes = panels(results["title"], len(names))
     for name, one in zip(names, axes, strict=True):
         for colour, text, curve in _curves(results, name):
             kept = [(fpr, tpr) for fpr, tpr in zip(curve["fpr"], curve["tpr"], strict=True) if fpr > 0 and tpr > 0]
             one.plot(
-                [fpr for fpr, _ in kept], [tpr for _, tpr in kept], color=colour, linewidth=1.8, label=_plain(text)
+                [fpr for fpr, _ in kept], [tpr for _, tpr in kept], color=colour, linewidth=1.8, label=plain_text(text)
             )
         low = floor(results, name)
         one.plot([low, 1], [low, 1], color=_GREY, linestyle="--", linewidth=1)
         one.set(xscale="log", yscale="log", xlim=(low, 1), ylim=(low, 1))
         one.set_xlabel("False-positive rate: non-members accused")
         one.set_ylabel("True-positive rate: members caught")
-        one.set_title(_plain(name), fontsize=11, loc="left")
-        _percent_axes(one.xaxis, one.yaxis)
-    _legend(figure, axes[0])
+        one.set_title(plain_text(name), fontsize=11, loc="left")
+        percent_axes(one.xaxis, one.yaxis)
+    shared_legend(figure, axes[0])
     return figure
 
 
@@ -166,7 +168,7 @@ def _curves(results: Results, slice_name: str) -> list[tuple[str, str, Mapping[s
 
 def _risk_map(title: str, entry: Results) -> Figure:
     regions = entry["risk_map"]["regions"]
-    figure, axes = _panels(f"{title}: {entry['label']}", 2, 1.8 + 0.42 * len(regions))
+    figure, axes = panels(f"{title}: {entry['label']}", 2, 1.8 + 0.42 * len(regions))
     for one, measure, unit, colour in (
         (axes[0], "leakage_drop", 1, LIGHT[1]),
         (axes[1], "accuracy_change", 100, LIGHT[0]),
@@ -174,7 +176,7 @@ def _risk_map(title: str, entry: Results) -> Figure:
         for row, region in enumerate(regions):
             _region(one, region, row, (measure, unit, colour))
         one.axvline(0, color=INK_LIGHT, linewidth=1)
-        one.set_yticks(range(len(regions)), [_plain(region["name"], 16) for region in regions])
+        one.set_yticks(range(len(regions)), [plain_text(region["name"], 16) for region in regions])
         one.set_ylim(len(regions) - 0.5, -0.5)
     axes[0].set_xlabel("Leakage removed (AUC); grey band: membership permuted")
     axes[1].set_xlabel("Accuracy change (points); diamond: as many random channels")

@@ -20,23 +20,23 @@ from membrane.attacks import Attack
 from membrane.core.errors import DataError, MembraneError, SettingError, raise_all
 from membrane.core.progress import Progress, silent
 from membrane.core.store import Store
-from membrane.data import Canary, Queries, Source, Splits, Task, make_task
+from membrane.data import Canary, Queries, Source, Splits, Task
 from membrane.data.examples import Examples
 from membrane.data.membership import references_each
 from membrane.data.task import Subgroup
 from membrane.training import train_fleet
-from membrane.training.check import training_mistakes
 from membrane.training.engines import Engine, engine_of
 from membrane.training.fleet import identity_of
 from membrane.training.threads import threads
 from membrane.verbs.by_region import with_regions
 from membrane.verbs.estimate import Estimate, estimate_task
 from membrane.verbs.judge import Judged, audit_of, judge
+from membrane.verbs.mistakes import pipeline_mistakes
 from membrane.verbs.observe import choose_attacks, readings_of, refuse_unreadable
 from membrane.verbs.outcome import Audit
 from membrane.verbs.partial import AuditStopped, keep, so_far
 from membrane.verbs.results import Train, label_of
-from membrane.verbs.splits import splits_of
+from membrane.verbs.sizes import Sizes
 
 
 def audit(
@@ -112,8 +112,8 @@ def audit(
             are reported there.
         OutOfMemoryError: If memory runs out, naming the setting that would fit.
     """
-    drawn = {"canary_kind": canary_kind, "allow_duplicates": allow_duplicates, "near_duplicates": near_duplicates}
-    trains, task = _checked(train, _task(data, references, canaries, holdout, pool, queries, seed, drawn))
+    sizes = Sizes(references, canaries, holdout, pool, canary_kind, allow_duplicates, near_duplicates, queries)
+    trains, task = _checked(train, _task(data, sizes, seed))
     task = task.grouped(subgroups or {})
     n_each = references_each(len(task.membership))
     chosen = choose_attacks(attacks, n_each, n_each, len(task.test))
@@ -175,8 +175,8 @@ def estimate(
         SettingError: If a setting does not fit.
         OutOfMemoryError: If a batch does not fit into memory, naming one that does.
     """
-    drawn = {"canary_kind": canary_kind, "allow_duplicates": allow_duplicates, "near_duplicates": near_duplicates}
-    trains, task = _checked(train, _task(data, references, canaries, holdout, pool, queries, seed, drawn))
+    sizes = Sizes(references, canaries, holdout, pool, canary_kind, allow_duplicates, near_duplicates, queries)
+    trains, task = _checked(train, _task(data, sizes, seed))
     n_each = references_each(len(task.membership))
     readings = readings_of(choose_attacks(attacks, n_each, n_each, len(task.test)))
     return estimate_task(trains, task, None if out is None else Path(out), seed, readings, engine_of(engine, workers))
@@ -187,30 +187,16 @@ def _checked(train: Train | Mapping[str, Train], task: Task) -> tuple[dict[str, 
     trains = dict(train) if isinstance(train, Mapping) else {label_of(train): train}
     if not trains:
         raise SettingError("there is nothing to audit; pass a recipe or a training function.")
-    raise_all(f"{label}: {mistake}" for label, one in trains.items() for mistake in training_mistakes(one, task))
+    raise_all(pipeline_mistakes(trains, task))
     return trains, task
 
 
-def _task(
-    data: Task | Splits | Source | Examples,
-    references: int,
-    canaries: int,
-    holdout: int,
-    pool: int | None,
-    queries: Queries,
-    seed: int,
-    how: Mapping[str, Any],
-) -> Task:
-    if isinstance(data, Task):
-        if len(data.membership) % 2 or (data.membership[::2] == data.membership[1::2]).any():
-            raise DataError("models 2k and 2k+1 of this task do not train on complementary halves; use make_task.")
-        return data if queries == "identity" else data.asked(queries)
-    if references < 4 or references % 2:
-        raise SettingError(f"references is {references}; an audit trains an even number of models, 4 or more.")
-    splits = splits_of(data, seed)
-    wanted = len(splits.train) - holdout if pool is None else pool
-    drawn = make_task(splits, n_models=references, pool=wanted, holdout=holdout, canaries=canaries, seed=seed, **how)
-    return drawn.asked(queries)
+def _task(data: Task | Splits | Source | Examples, sizes: Sizes, seed: int) -> Task:
+    if not isinstance(data, Task):
+        return sizes.draw(data, seed)
+    if len(data.membership) % 2 or (data.membership[::2] == data.membership[1::2]).any():
+        raise DataError("models 2k and 2k+1 of this task do not train on complementary halves; use make_task.")
+    return data if sizes.queries == "identity" else data.asked(sizes.queries)
 
 
 def _audit(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,23 +18,24 @@ from membrane.core.settings import fingerprint
 from membrane.core.store import Store
 from membrane.core.text import duration, megabytes
 from membrane.core.values import SIGNAL_KINDS
-from membrane.data import Task
+from membrane.data import Examples, Task
 from membrane.data.loader import batches_of
 from membrane.data.queries import ways
+from membrane.models import signals_of
 from membrane.pptp import PPTP
 from membrane.readings import Reading
 from membrane.regions.trail import kept_epochs
-from membrane.training import Defense, Recipe, fit
+from membrane.training import Defense, Recipe, Trained, fit
 from membrane.training.engines import Engine, InProcess
-from membrane.training.fleet import finished_rows, stacks, training_key
+from membrane.training.fleet import finished_rows, stack_size
+from membrane.training.keys import stacks, training_key
 from membrane.training.memory import need_of
-from membrane.training.stacked import STACK
+from membrane.training.stacked import fit_stack
 from membrane.training.threads import processors, threads
 from membrane.verbs.results import Train
 
 MOST_PARAMETERS = 10**10
 _TRIAL_BATCHES, _TRIAL_EPOCHS = 8, 3
-_FORWARD_SHARE = 1 / 3  # of a training step: the backward pass costs about two forward passes
 
 
 @dataclass(frozen=True)
@@ -129,12 +131,13 @@ def _estimate(
         n_trainings += len(to_train)
         if not rows:
             continue
-        stack = min(STACK, len(to_train) or 1) if stacks(recipe, task) else 1
+        stack = stack_size(recipe, task, len(to_train), engine.at_once(len(to_train) or 1, torch.get_num_threads()))
         memory = max(memory, stack * need_of(recipe, task.members(0)).bytes_of(recipe.batch_size))
-        per_batch = _seconds_per_batch(recipe, task)
-        if per_batch is None:
+        tried = _tried(recipe, task, stack)
+        if tried is None:
             unknown = "the first batches diverged, so lr may be too high"
             continue
+        per_batch, per_question = tried
         n_batches = len(batches_of(torch.arange(int(task.membership[0].sum())), recipe.batch_size))
         searched = sum(
             len(left[label]) * _examples_to_choose(one.defense, task.n_holdout)
@@ -143,7 +146,7 @@ def _estimate(
         )
         seconds += per_batch * n_batches * _epochs(recipe) * len(to_train)
         asked = sum(len(left[label]) for label in labels) * questions(task, readings)
-        seconds += per_batch * _FORWARD_SHARE * (searched + asked) / recipe.batch_size
+        seconds += per_question * (searched + asked)
     n_threads = torch.get_num_threads()
     at_once = engine.at_once(max(n_trainings, 1), n_threads)
     pace = min(at_once, max(processors() // n_threads, 1))  # what shares processors is not faster
@@ -222,17 +225,30 @@ def _epochs(recipe: Recipe) -> int:
     return recipe.defense.adapt(recipe).epochs
 
 
-def _seconds_per_batch(recipe: Recipe, task: Task) -> float | None:
-    """Measured on a few batches, after one that is not counted; None if they diverge."""
+def _tried(recipe: Recipe, task: Task, stack: int) -> tuple[float, float] | None:
+    """Seconds of a model's update, in a stack of so many if it is trained in one, and of one answer.
+
+    Measured on a few batches, after one that is not counted; None if they diverge.
+    """
     short = dataclasses.replace(recipe, epochs=_TRIAL_EPOCHS, compile=False, defense=recipe.defense.trained_as())
     members = task.members(0)
     some = members[: min(len(members), _TRIAL_BATCHES * recipe.batch_size)]
+
+    def trained(own: Examples) -> Trained:
+        if stacks(recipe, task):
+            return fit_stack(short, [own] * stack, task.holdout, range(stack))[0]
+        return fit(short, own, task.holdout, 0)
+
     try:
-        fit(short, some[: recipe.batch_size], task.holdout, 0)
-        seconds = fit(short, some, task.holdout, 0).seconds
+        trained(some[: recipe.batch_size])
+        start = time.perf_counter()
+        model = trained(some).model
     except TrainingError:  # the warm-up is shorter than in the real run
         return None
-    return seconds / len(batches_of(torch.arange(len(some)), recipe.batch_size)) / _epochs(short)
+    ended = time.perf_counter()
+    signals_of(model, some)
+    n_updates = len(batches_of(torch.arange(len(some)), recipe.batch_size)) * _epochs(short) * stack
+    return (ended - start) / n_updates, (time.perf_counter() - ended) / len(some)
 
 
 def _examples_to_choose(defense: Defense, n_holdout: int) -> int:

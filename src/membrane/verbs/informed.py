@@ -15,7 +15,7 @@ from membrane.attacks import Attack
 from membrane.core.progress import Progress, silent
 from membrane.core.store import Store
 from membrane.data import Task
-from membrane.training import Bank, Defense, Recipe, train_fleet
+from membrane.training import Bank, Defense, Recipe, sweep_fleet
 from membrane.training.fleet import TrainFunction
 from membrane.verbs.observe import readings_of, score_bank
 
@@ -43,7 +43,7 @@ def informed_scores(
 ) -> dict[str, npt.NDArray[np.float64]]:
     """Scores (R, N) of each attack by name, every model playing target against references that took its choice.
 
-    Every distinct choice is applied to all models, from their stored trainings; nothing is trained.
+    Every distinct choice is applied to all models, from their stored trainings, each read once; nothing is trained.
 
     Args:
         recipe: Of the undefended training, with the defense that chose.
@@ -53,16 +53,19 @@ def informed_scores(
         store: Where trainings and releases lie.
         seed: Of the fleet.
         rows: The R models that take part; all of the task if not given.
-        progress: Told how many choices have been applied.
+        progress: Told how many models have been released under all choices.
     """
     used = list(range(len(task.membership))) if rows is None else list(rows)
     membership, labels = task.membership[used], task.pool.y.numpy()
     scores = {attack.name: np.empty(membership.shape) for attack in attacks}
     distinct = list(dict.fromkeys(choices))
-    for done, choice in enumerate(distinct, 1):
-        bank = train_fleet(recipe.with_defense(choice), task, store, seed, rows=used, readings=readings_of(attacks))
+
+    def told(what: str, done: float, total: float) -> None:
+        progress("models under all choices", done, total)
+
+    banks = sweep_fleet(recipe, distinct, task, store, seed, told, used, readings_of(attacks))
+    for choice, bank in zip(distinct, banks, strict=True):
         targets = [target for target, one in enumerate(choices) if one == choice]
         for name, said in score_bank(bank, membership, labels, list(attacks)).items():
             scores[name][targets] = said[targets]
-        progress("choices given to references", done, len(distinct))
     return scores

@@ -14,7 +14,7 @@ from membrane.data import Task
 from membrane.data.membership import references_each
 from membrane.training import Bank, Recipe
 from membrane.verbs.by_region import by_region
-from membrane.verbs.compare import against_baseline
+from membrane.verbs.against import against_baseline
 from membrane.verbs.informed import choices_of, informed_scores
 from membrane.verbs.measure import Measurement, measure
 from membrane.verbs.observe import score_bank

@@ -56,7 +56,9 @@ def results_of(
 def entry_of(label: str, train: Train, bank: Bank, measured: Measurement, task: Task) -> dict[str, Any]:
     """One defense's part of the results."""
     facts = [dict(one.get("defense", {})) for one in bank.facts]
-    entry = {"label": label, "defense": to_plain(train.defense) if isinstance(train, Recipe) else {"name": label}}
+    entry: dict[str, Any] = {"label": label, "defense": {"name": label}, "about": None}
+    if isinstance(train, Recipe):
+        entry |= {"defense": to_plain(train.defense), "about": train.defense.about()}
     bound = None
     if len(task.canaries):
         delta = float(facts[0].get("delta", DELTA))

@@ -1,0 +1,253 @@
+"""From cells to what a reader wants: each method's curve, and all methods at equal accuracy, with paired intervals.
+
+Accuracy counts as the difference from the baseline's, resample by resample, so that what both share cancels. Several
+seeds are averaged, their resamples too: splits and models of different seeds are independent, examples may recur.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from membrane.metrics import CurvePoint, Interval, leakage_at, matched_difference, percentile_interval
+
+LOSSES = (0.0, 0.01, 0.02, 0.05)
+"""Accuracy below the baseline's at which methods are compared, fractions."""
+Row = Mapping[str, Any]
+Floats = npt.NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """One strength of one method in one setting, over all its seeds.
+
+    Args:
+        method: Label.
+        strength: In words.
+        rows: The cells, by seed.
+    """
+
+    method: str
+    strength: str
+    rows: Mapping[int, Row]
+
+    @property
+    def accuracy(self) -> float:
+        """Mean over seeds, of the test set."""
+        return float(np.mean([row["accuracy"]["test"]["value"] for row in self.rows.values()]))
+
+    def accuracy_replicates(self, seeds: Sequence[int]) -> Floats:
+        """(B,) mean over these seeds."""
+        return _mean([self.rows[seed]["accuracy_replicates"] for seed in seeds])
+
+    def leakage(self, part: str, measure: str) -> float | None:
+        """Mean over seeds of the strongest attack's; None if one of them cannot resolve it."""
+        found = [row["leakage"].get(part, {}).get(measure) for row in self.rows.values()]
+        return None if None in found else float(np.mean([one["value"] for one in found]))
+
+    def leakage_replicates(self, part: str, measure: str, seeds: Sequence[int]) -> Floats:
+        """(B,) mean over these seeds."""
+        return _mean([self.rows[seed]["leakage"][part][measure]["replicates"] for seed in seeds])
+
+    @property
+    def n_pairs(self) -> int:
+        """Complementary pairs of models, over all seeds."""
+        return sum(int(row["task"]["n_models"]) // 2 for row in self.rows.values())
+
+
+def _mean(replicates: Sequence[Sequence[float | None]]) -> Floats:
+    found: Floats = np.mean(np.array(replicates, dtype=np.float64), axis=0)
+    return found
+
+
+def points_of(cells: Sequence[Row], setting: str) -> list[Point]:
+    """Points of one setting, in the order of the cells; what failed is left out."""
+    rows: dict[tuple[str, str], dict[int, Row]] = {}
+    for cell in cells:
+        if cell["setting"] == setting and "failed" not in cell:
+            rows.setdefault((cell["method"], cell["strength"]), {})[cell["seed"]] = cell
+    return [Point(*key, found) for key, found in rows.items()]
+
+
+def describe_point(point: Point, baseline: Point | None) -> dict[str, Any]:
+    """JSON-ready: accuracy and leakage with intervals, cost, what was chosen."""
+    seeds = sorted(point.rows)
+    parts = sorted(
+        {part for row in point.rows.values() for part in row["leakage"]}, key=lambda name: name != "population"
+    )
+    leakage = {}
+    for part in parts:
+        measures = dict.fromkeys(m for row in point.rows.values() for m in row["leakage"].get(part, {}))
+        leakage[part] = {m: _spread(point, part, m, seeds) for m in measures if point.leakage(part, m) is not None}
+    return {
+        "method": point.method,
+        "strength": point.strength,
+        "seeds": seeds,
+        "n_pairs": point.n_pairs,
+        "accuracy": _accuracy(point, seeds),
+        "train_accuracy": float(np.mean([row["accuracy"]["train"]["value"] for row in point.rows.values()])),
+        "leakage": leakage,
+        "cost": _cost(point, baseline),
+    }
+
+
+def _accuracy(point: Point, seeds: Sequence[int]) -> dict[str, Any]:
+    if len(seeds) == 1:
+        return dict(point.rows[seeds[0]]["accuracy"]["test"])
+    return _plain(percentile_interval(point.accuracy, point.accuracy_replicates(seeds), 0.95, point.n_pairs))
+
+
+def _spread(point: Point, part: str, measure: str, seeds: Sequence[int]) -> dict[str, Any]:
+    """Value and interval: of one seed that of its audit, of several that of the averaged resamples."""
+    attacks = list(dict.fromkeys(point.rows[seed]["leakage"][part][measure]["attack"] for seed in seeds))
+    if len(seeds) == 1:
+        attack = point.rows[seeds[0]]["slices"][part]["attacks"][attacks[0]]
+        found = (
+            attack["auc"]
+            if measure == "auc"
+            else next(one for one in attack["tpr"] if f"tpr@{one['fpr']:g}" == measure)
+        )
+        return dict(found) | {"attacks": attacks}
+    value = point.leakage(part, measure)
+    assert value is not None  # or it would not be described
+    replicates = point.leakage_replicates(part, measure, seeds)
+    return _plain(percentile_interval(value, replicates, 0.95, point.n_pairs)) | {"attacks": attacks}
+
+
+def _cost(point: Point, baseline: Point | None) -> float | None:
+    """Seconds of training and finishing over the baseline's, on the seeds that both have; the least of each seed."""
+    if baseline is None:
+        return None
+    seeds = [seed for seed in point.rows if seed in baseline.rows]
+    mine, its = (
+        [one.rows[seed]["costs"]["train"] + one.rows[seed]["costs"]["finish"] for seed in seeds]
+        for one in (point, baseline)
+    )
+    return min(mine) / min(its) if seeds and min(its) > 0 else None
+
+
+def matched(points: Sequence[Point], baseline: str) -> list[dict[str, Any]]:
+    """All methods at every loss of accuracy: least leakage reached, and how far each is from the one that leaks least.
+
+    Only seeds that every point has are compared, so that all differences are paired.
+    """
+    base = next((point for point in points if point.method == baseline), None)
+    if base is None:
+        return []
+    seeds = sorted(set.intersection(*(set(point.rows) for point in points)))
+    if not seeds:
+        return []
+    found = []
+    for part, measure in _asked(points):
+        curves = _curves(points, base, part, measure, seeds)
+        n_pairs = sum(int(base.rows[seed]["task"]["n_models"]) // 2 for seed in seeds)
+        found += [_level(curves, baseline, part, measure, loss, n_pairs) | {"seeds": seeds} for loss in LOSSES]
+    return found
+
+
+def _asked(points: Sequence[Point]) -> list[tuple[str, str]]:
+    """(slice, measure) that every point has."""
+    every = [
+        {(part, m) for row in point.rows.values() for part, of in row["leakage"].items() for m in of}
+        for point in points
+    ]
+    both = set.intersection(*every)
+    return sorted(both, key=lambda pair: (pair[0] != "population", pair[0], pair[1]))
+
+
+def _curves(
+    points: Sequence[Point], base: Point, part: str, measure: str, seeds: Sequence[int]
+) -> dict[str, list[CurvePoint]]:
+    """By method, its points with accuracy as the difference from the baseline's."""
+    floor = np.mean([base.rows[seed]["accuracy"]["test"]["value"] for seed in seeds])
+    floor_replicates = base.accuracy_replicates(seeds)
+    curves: dict[str, list[CurvePoint]] = {}
+    for point in points:
+        accuracy = np.mean([point.rows[seed]["accuracy"]["test"]["value"] for seed in seeds])
+        leakage = np.mean([point.rows[seed]["leakage"][part][measure]["value"] for seed in seeds])
+        curves.setdefault(point.method, []).append(
+            CurvePoint(
+                f"{point.method} {point.strength}".strip(),
+                0.0,
+                float(accuracy - floor),
+                float(leakage),
+                point.accuracy_replicates(seeds) - floor_replicates,
+                point.leakage_replicates(part, measure, seeds),
+            )
+        )
+    return curves
+
+
+def _level(
+    curves: Mapping[str, list[CurvePoint]], baseline: str, part: str, measure: str, loss: float, n_pairs: int
+) -> dict[str, Any]:
+    values = {method: leakage_at(points, -loss) for method, points in curves.items()}
+    reached = {method: value for method, value in values.items() if not math.isnan(value)}
+    leader = min(reached, key=lambda method: reached[method])
+    excess = values[baseline] - _guess(measure)
+    rows = []
+    for method in sorted(values, key=lambda one: (math.isnan(values[one]), values[one])):
+        row: dict[str, Any] = {"method": method, "value": reached.get(method), "points": len(curves[method])}
+        if method in reached:
+            row["share_left"] = (values[method] - _guess(measure)) / excess if excess > 0 else None
+            for name, other in (("behind", leader), ("over_baseline", baseline)):
+                if method != other:
+                    ours, theirs = (
+                        (curves[leader], curves[method]) if name == "behind" else (curves[method], curves[other])
+                    )
+                    row[name] = _plain(matched_difference(ours, theirs, -loss, n_models=n_pairs))
+        rows.append(row)
+    return {"slice": part, "measure": measure, "loss": loss, "leader": leader, "rows": rows}
+
+
+def _guess(measure: str) -> float:
+    """What a measure says where nothing leaks."""
+    return 0.5 if measure == "auc" else float(measure.partition("@")[2])
+
+
+def board(levels: Mapping[str, Sequence[Row]], methods: Sequence[str], loss: float) -> list[dict[str, Any]]:
+    """Methods by the share of the baseline's leakage that is left at one loss of accuracy, mean over settings.
+
+    Args:
+        levels: By setting, from ``matched``.
+        methods: Labels.
+        loss: One of ``LOSSES``.
+    """
+    rows = []
+    for method in methods:
+        by_setting = {name: _place(found, method, loss) for name, found in levels.items()}
+        shares = [one["share_left"] for one in by_setting.values() if one and one.get("share_left") is not None]
+        rows.append(
+            {
+                "method": method,
+                "settings": by_setting,
+                "n_settings": len(shares),
+                "share_left": float(np.mean(shares)) if shares else None,
+            }
+        )
+    return sorted(
+        rows, key=lambda row: (-row["n_settings"], row["share_left"] if row["share_left"] is not None else math.inf)
+    )
+
+
+def _place(levels: Sequence[Row], method: str, loss: float) -> dict[str, Any] | None:
+    """A method's row on the population's area at one loss, with its rank: those that are not told apart share one."""
+    level = next(
+        (one for one in levels if (one["slice"], one["measure"], one["loss"]) == ("population", "auc", loss)), None
+    )
+    row = next((one for one in level["rows"] if one["method"] == method), None) if level else None
+    if row is None or row["value"] is None:
+        return None
+    behind = row.get("behind")
+    tied = behind is None or behind["low"] is None or behind["low"] <= 0
+    return dict(row) | {"with_leader": tied}
+
+
+def _plain(interval: Interval) -> dict[str, Any]:
+    plain = dataclasses.asdict(interval)
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in plain.items()}

@@ -1,0 +1,212 @@
+"""What is compared: settings, methods at their strengths, and the cells that every pair of them makes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from operator import attrgetter
+from typing import Any, get_type_hints
+
+from membrane.core.errors import SettingError, collected
+from membrane.core.progress import Progress, silent
+from membrane.core.settings import did_you_mean, to_plain
+from membrane.data import Source, Splits
+from membrane.data.examples import Examples
+from membrane.report.access import flatten
+from membrane.training import Defense, Recipe
+from membrane.training.fleet import TrainFunction
+from membrane.verbs.results import Train, label_of, settings_of
+from membrane.verbs.sizes import Sizes
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One place to compare at: data, network and recipe, and how much is trained on them.
+
+    Args:
+        recipe: Of the undefended training.
+        data: Where pool, holdout and test are drawn from.
+        sizes: Reference models, canaries and so on.
+    """
+
+    recipe: Recipe
+    data: Source | Splits | Examples
+    sizes: Sizes = field(default_factory=Sizes)
+
+    def prepare(self, progress: Progress = silent) -> None:
+        """Whatever a source has to do to its data once, such as unpacking an archive."""
+        if isinstance(self.data, Source):
+            self.data.prepare(progress)
+
+
+@dataclass(frozen=True)
+class Range:
+    """Where a number is searched.
+
+    Args:
+        low: Smallest value.
+        high: Largest value, above ``low``.
+        log: Whether all orders of magnitude are equally likely; needs ``low`` above 0.
+
+    Raises:
+        SettingError: If the ends do not fit.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high:
+            raise SettingError(f"a range goes from {self.low} to {self.high}; low must be below high.")
+        if self.log and self.low <= 0:
+            raise SettingError(f"a logarithmic range begins at {self.low}; it must begin above 0.")
+
+
+@dataclass(frozen=True)
+class Method:
+    """A defense at several strengths, which make one curve of accuracy against leakage.
+
+    Args:
+        label: Of the curve.
+        strengths: The defense at each strength; or a whole pipeline of one's own, a function as ``audit`` takes it.
+        searched: A defense whose strengths are searched for each setting; None where ``strengths`` says all.
+        ranges: By name, the settings of ``searched`` that are searched, numbers all of them.
+
+    Raises:
+        SettingError: Listing all that does not fit.
+    """
+
+    label: str
+    strengths: tuple[Defense | TrainFunction, ...] = ()
+    searched: Defense | None = None
+    ranges: Mapping[str, Range] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.strengths and self.searched is None:
+            raise SettingError(f"{self.label}: there is no strength to compare; give one, or ranges to search.")
+        if (self.searched is None) != (not self.ranges):
+            raise SettingError(f"{self.label}: what is searched needs ranges, and ranges need a defense to search.")
+        if self.searched is not None:
+            _check_ranges(self.searched, self.ranges)
+
+    @property
+    def ends(self) -> tuple[Defense, ...]:
+        """What is searched at both ends of all its ranges; empty if nothing is."""
+        if self.searched is None:
+            return ()
+        whole = whole_numbers(self.searched)
+        return tuple(
+            self.at({name: int(end(one)) if name in whole else end(one) for name, one in self.ranges.items()})
+            for end in (attrgetter("low"), attrgetter("high"))
+        )
+
+    def at(self, found: Mapping[str, float]) -> Defense:
+        """The searched defense with these values."""
+        if self.searched is None:
+            raise SettingError(f"{self.label}: nothing is searched.")
+        return dataclasses.replace(self.searched, **found)
+
+
+def _check_ranges(searched: Defense, ranges: Mapping[str, Range]) -> None:
+    """Refuse ranges of what is no number, or whose ends the defense does not take."""
+    hints = get_type_hints(type(searched))
+    numbers = [one.name for one in dataclasses.fields(searched) if hints[one.name] in (int, float)]
+    found: list[str] = []
+    for name, one in ranges.items():
+        if name not in numbers:
+            there = f"There are: {', '.join(numbers)}." if numbers else "It has none."
+            found.append(f"{searched.name} has no number {name!r} to search. {did_you_mean(name, numbers)}{there}")
+            continue
+        for end in (one.low, one.high):
+            with collected(found):
+                dataclasses.replace(searched, **{name: int(end) if hints[name] is int else end})
+    if found:
+        raise SettingError("\n".join(found))
+
+
+def whole_numbers(defense: Defense) -> set[str]:
+    """Names of the settings that are counts."""
+    hints = get_type_hints(type(defense))
+    return {one.name for one in dataclasses.fields(defense) if hints[one.name] is int}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One point of one curve, measured once.
+
+    Args:
+        setting: Name.
+        method: Label.
+        strength: What distinguishes it from the method's other points, in words; empty if it is alone.
+        train: The whole pipeline.
+        seed: Of splits, canaries, training and bootstrap.
+    """
+
+    setting: str
+    method: str
+    strength: str
+    train: Train
+    seed: int
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """JSON-ready, without the recipe that all cells of a setting share."""
+        defense = to_plain(self.train.defense) if isinstance(self.train, Recipe) else settings_of(self.train)
+        return {
+            "setting": self.setting,
+            "method": self.method,
+            "strength": self.strength,
+            "defense": defense,
+            "seed": self.seed,
+        }
+
+    @property
+    def label(self) -> str:
+        """For progress and messages."""
+        return " ".join(filter(None, [self.setting, self.method, self.strength, f"seed {self.seed}"]))
+
+
+def cells_of(
+    settings: Mapping[str, Setting],
+    methods: Sequence[Method],
+    found: Mapping[tuple[str, str], Sequence[Defense]],
+    seed: int,
+    seeds: int,
+) -> Iterator[Cell]:
+    """Every cell: all of one seed before the next, so that something can be said early.
+
+    Args:
+        settings: By name.
+        methods: The first is the baseline.
+        found: By setting and method, the strengths that a search has found.
+        seed: The first.
+        seeds: How many.
+    """
+    for one in range(seed, seed + seeds):
+        for name, setting in settings.items():
+            for method in methods:
+                strengths = (*method.strengths, *found.get((name, method.label), ()))
+                texts = strength_texts(strengths)
+                for strength, text in zip(strengths, texts, strict=True):
+                    train = setting.recipe.with_defense(strength) if isinstance(strength, Defense) else strength
+                    yield Cell(name, method.label, text, train, one)
+
+
+def strength_texts(strengths: Sequence[Defense | TrainFunction]) -> list[str]:
+    """What distinguishes each from the others; of a single one, the setting that it calls its strength.
+
+    >>> from membrane.defenses import RelaxLoss
+    >>> strength_texts([RelaxLoss(0.5), RelaxLoss(1.0)])
+    ['alpha 0.5', 'alpha 1']
+    """
+    flat = [
+        dict(flatten(to_plain(one))) if isinstance(one, Defense) else {"function": label_of(one)} for one in strengths
+    ]
+    if len(flat) == 1:
+        only = strengths[0]
+        name = only.strength if isinstance(only, Defense) else None
+        return [f"{name} {flat[0][name]}" if name in flat[0] else ""]
+    names = [name for name in dict.fromkeys(n for one in flat for n in one) if len({one.get(name) for one in flat}) > 1]
+    return [", ".join(f"{name} {one[name]}" for name in names if name in one) for one in flat]
