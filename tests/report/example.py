@@ -81,11 +81,24 @@ def rate(value: float, n: int, half: float) -> dict[str, Any]:
     return {"value": caught / n, "n": n, "successes": caught, "low": low, "high": high, "level": 0.95}
 
 
+def _about(protected: bool) -> dict[str, Any]:
+    return {
+        "source": "Fang and Kim 2026, arXiv:2602.02296 (principle)" if protected else "a baseline",
+        "reading": protected,
+        "acts_on": "release" if protected else "training",
+        "extra_data": "holdout: 500 non-members or more, to choose on" if protected else "none",
+        "cost": "1.9 times the training, 1.0 times the answer (500 digits)" if protected else "",
+        "does_not_stop": "whoever holds the trail",
+        "notes": "",
+    }
+
+
 def _entry(label: str, defense: dict[str, Any], test: float, train: float, auc: float, canary: float) -> dict[str, Any]:
     protected = label == "PPTP"
     return {
         "label": label,
         "defense": defense,
+        "about": _about(protected),
         "accuracy": {"test": rate(test, 80_000, 0.0035), "train": rate(train, 80_000, 0.002), "gap": train - test},
         "slices": {"population": _slice("population", auc), "canaries": _slice("canaries", canary)},
         "exposed": [_exposed(i, auc) for i in range(12)],

@@ -210,8 +210,10 @@ def test_hostile_texts_are_escaped_everywhere(tmp_path: Path) -> None:
 def optional_parts() -> Iterator[tuple[str, Callable[[dict[str, Any]], dict[str, Any]]]]:
     for name in ("created", "settings", "versions", "baseline", "attacks", "comparisons", "limits", "against", "tier"):
         yield name, lambda results, name=name: results
-    for name in ("risk", "groups", "epsilon", "facts"):
+    for name in ("risk", "groups", "epsilon", "facts", "about"):
         yield name, lambda results, name=name: results["entries"][0]
+    for name in ("reading", "cost", "notes"):
+        yield name, lambda results, name=name: results["entries"][-1]["about"]
     for name in ("overlap", "falsely_twice_by_chance"):
         yield name, lambda results, name=name: results["entries"][0]["risk"]
     for name in ("models",):

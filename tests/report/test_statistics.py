@@ -6,6 +6,7 @@ import pytest
 
 from membrane.report import to_html
 from membrane.report.against import against
+from membrane.report.detail_tables import abouts
 from membrane.report.guarantees import guarantees
 from membrane.report.records import facts, groups, spread
 from membrane.report.tables import defenses
@@ -88,6 +89,25 @@ def test_facts_of_a_defense_are_in_the_page(tmp_path: Path) -> None:
     page = Page.of(to_html(example(), tmp_path / "page.html", png=False).read_text("utf-8"))
     assert any("epoch 4.5 (3 to 6)" in row for row in page.rows)
     assert facts({"facts": {"epsilon": 1.0, "output": "labels"}}).text == "output labels"
+
+
+def test_what_a_defense_says_of_itself_is_in_the_page(tmp_path: Path) -> None:
+    table = abouts(example())
+    assert table is not None
+    assert [cell.text for cell in table.rows[-1]] == [
+        "PPTP",
+        "release",
+        "holdout: 500 non-members or more, to choose on",
+        "1.9 times the training, 1.0 times the answer (500 digits)",
+        "whoever holds the trail",
+        "a reading of Fang and Kim 2026, arXiv:2602.02296 (principle)",
+    ]
+    assert table.rows[0][3].text == "not measured"
+    page = Page.of(to_html(example(), tmp_path / "a.html").read_text("utf-8"))
+    assert "What each defense is, and what it is known not to stop" in page.text
+    results = example(1)
+    results["entries"][0]["about"] = None
+    assert abouts(results) is None, "a function of the user's says nothing of itself"
 
 
 def test_the_tier_names_the_next_and_its_cost() -> None:

@@ -41,7 +41,8 @@ class KCD(Defense):
         "near duplicates in different folds, as in SELENA; what teachers' answers carry over (Jagielski et al. 2023, "
         "arXiv:2303.03446)"
     )
-    notes: ClassVar[str] = "a reading: the paper's settings were not at hand; folds + 1 trainings, no temperature"
+    notes: ClassVar[str] = "the paper's settings were not at hand; folds + 1 trainings, no temperature"
+    reading: ClassVar[bool] = True
 
     mix: float = 0.8
     folds: int = 5

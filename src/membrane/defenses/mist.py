@@ -46,9 +46,8 @@ class MIST(Defense):
     source: ClassVar[str] = "Li, Li, Ribeiro 2024, arXiv:2311.00919"
     strength: ClassVar[str | None] = "weight"
     does_not_stop: ClassVar[str] = "not tested by its source on worst cases; audit with references before relying on it"
-    notes: ClassVar[str] = (
-        "a reading: the paper's numbers of parts and steps were not at hand; copies only average at 0"
-    )
+    notes: ClassVar[str] = "the paper's numbers of parts and steps were not at hand; copies only average at 0"
+    reading: ClassVar[bool] = True
 
     parts: int = 2
     weight: float = 1.0

@@ -51,7 +51,8 @@ class PAST(Defense):
     acts_on: ClassVar[Stage] = "release"
     extra_data: ClassVar[str] = "holdout: non-members, whose losses say which weights to shrink"
     does_not_stop: ClassVar[str] = "not tested by its source against attacks with references (LiRA) or on worst cases"
-    notes: ClassVar[str] = "a reading of abstract and reviews; a tuning of its own after the undefended training"
+    notes: ClassVar[str] = "from its abstract and reviews; a tuning of its own after the undefended training"
+    reading: ClassVar[bool] = True
 
     weight: float = 3e-3
     focus: float = 1.0

@@ -50,6 +50,7 @@ class PPTP(Defense):
         "whoever holds the trail or two releases of one training: both give the final weights"
     )
     notes: ClassVar[str] = "only the abstract of the paper was public to us; on `base` it acts on top of any training"
+    reading: ClassVar[bool] = True
 
     max_accuracy_drop: float = 0.0
     max_candidates: int = 40
@@ -133,6 +134,7 @@ class FrozenPlan(Defense):
     acts_on: ClassVar[Stage] = "release"
     does_not_stop: ClassVar[str] = PPTP.does_not_stop
     notes: ClassVar[str] = "the plan must come from a pilot or from public data; chosen on these members, it leaks"
+    reading: ClassVar[bool] = True
 
     plan: Plan = field(default_factory=Plan)
     base: Defense = field(default_factory=Defense)

@@ -79,9 +79,14 @@ _REGION = {
 }
 _MAP = {"method": "text", "regions": [_REGION], "window?": ["int"], "flags?": ["text"], "sets?": [_SET]}
 _PLACE = {"region": "text", "of": "text", "slices": {"*": _SPREAD}}
+_ABOUT = {
+    **dict.fromkeys(("source", "acts_on", "extra_data", "does_not_stop"), "text"),
+    **{"reading?": "yes/no", "cost?": "text", "notes?": "text"},
+}
 _ENTRY = {
     "label": "text",
     "defense?": {},
+    "about?": _ABOUT,
     "accuracy": {"test": _RATE, "train?": _RATE, "gap?": "number"},
     "slices": {"*": _SLICE},
     "exposed?": [_EXPOSED],

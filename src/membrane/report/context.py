@@ -140,6 +140,7 @@ def _tables(results: Results) -> dict[str, Any]:
         "tail": detail_tables.tail(results),
         "attacks": detail_tables.attacks(results),
         "entries": detail_tables.entries(results),
+        "abouts": detail_tables.abouts(results),
         "settings": detail_tables.pairs("Settings", results.get("settings")),
         "versions": detail_tables.pairs("Versions", results.get("versions")),
         "exposed_options": [(str(i), results["entries"][i]["label"]) for i, table in shown if table],

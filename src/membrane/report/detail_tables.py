@@ -130,6 +130,24 @@ def entries(results: Results) -> Table:
     return Table("Entries, their settings and what they cost", columns, rows)
 
 
+def abouts(results: Results) -> Table | None:
+    """What each entry's defense is and is known not to stop, None if no entry says so."""
+    found = [(entry["label"], entry["about"]) for entry in results["entries"] if entry.get("about")]
+    rows = [
+        [
+            head(label),
+            word(about["acts_on"]),
+            word(about["extra_data"]),
+            word(about.get("cost") or "not measured"),
+            word(about["does_not_stop"]),
+            word(("a reading of " if about.get("reading") else "") + about["source"]),
+        ]
+        for label, about in found
+    ]
+    columns = ["Entry", "Acts on", "Extra data", "Costs, over undefended", "Does not stop", "Source"]
+    return Table("What each defense is, and what it is known not to stop", columns, rows) if rows else None
+
+
 def pairs(caption: str, settings: Any) -> Table | None:  # noqa: ANN401 -- any JSON value
     """Nested settings as two columns, None if there are none."""
     rows = [[head(name), word(value)] for name, value in flatten(settings or {})]

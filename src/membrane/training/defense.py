@@ -18,6 +18,7 @@ from membrane.data.loader import Augment, Batch, Loader
 from membrane.regions.edit import State
 from membrane.regions.edited import edited
 from membrane.regions.trail import Trail
+from membrane.training.costs import cost_of
 from membrane.training.parts import Parts
 
 if TYPE_CHECKING:
@@ -106,6 +107,21 @@ class Defense:
     rewrites_answers: ClassVar[bool] = False  # if so, the file of weights lacks what it does; serving needs a wrapper
     does_not_stop: ClassVar[str] = "anything: it is the baseline"  # what is known
     notes: ClassVar[str] = ""  # which one this is, where the source has several or we differ from it
+    reading: ClassVar[bool] = False  # put together from less than paper and code: its numbers are not the source's
+
+    @classmethod
+    def about(cls) -> dict[str, Any]:
+        """What it says of itself and what it was measured to cost, JSON-ready; the same wherever it is shown."""
+        cost = cost_of(cls.name)
+        return {
+            "source": cls.source,
+            "reading": cls.reading,
+            "acts_on": cls.acts_on,
+            "extra_data": cls.extra_data,
+            "cost": "" if cost is None else str(cost),
+            "does_not_stop": cls.does_not_stop,
+            "notes": cls.notes,
+        }
 
     def overrides(self, *hooks: str) -> list[str]:
         """Which of the named methods are its own, not those of plain training."""
