@@ -1,7 +1,7 @@
 """membrane: locate membership risk in neural networks, protect models against it, audit what they leak.
 
-Three verbs: ``locate`` which regions of a network carry risk and which carry generalization, ``protect`` a
-model, ``audit`` what a training pipeline leaks. Everything else is in the rooms below.
+Four verbs: ``locate`` which regions of a network carry risk and which carry generalization, ``protect`` a model,
+``audit`` what a training pipeline leaks, ``compare`` defenses. Everything else is in the rooms below.
 """
 
 from membrane.core.errors import MembraneError
@@ -24,11 +24,18 @@ from membrane.training import Recipe
 from membrane.verbs import (
     Audit,
     AuditStopped,
+    Comparison,
     Estimate,
+    Method,
     OneRun,
+    Range,
+    Search,
+    Setting,
+    Sizes,
     audit,
     audit_model,
     audit_one_run,
+    compare,
     estimate,
     locate,
     protect,
@@ -40,17 +47,23 @@ __all__ = [
     "Audit",
     "AuditStopped",
     "Budget",
+    "Comparison",
     "Digits",
     "Estimate",
     "Examples",
     "ImageFolder",
     "MembraneError",
+    "Method",
     "OneRun",
     "Parquet",
     "Plan",
     "Protected",
+    "Range",
     "Recipe",
     "RiskMap",
+    "Search",
+    "Setting",
+    "Sizes",
     "Splits",
     "Stretch",
     "Table",
@@ -59,6 +72,7 @@ __all__ = [
     "audit",
     "audit_model",
     "audit_one_run",
+    "compare",
     "estimate",
     "from_arrays",
     "from_dataset",

@@ -1,22 +1,31 @@
-"""The verbs: locate, protect, audit."""
+"""The verbs: locate, protect, audit, compare."""
 
 from membrane.verbs.audit import audit, estimate
 from membrane.verbs.audit_model import audit_model
+from membrane.verbs.comparison import Comparison, Method, Range, Search, Setting, compare
 from membrane.verbs.estimate import Estimate
 from membrane.verbs.locate import locate
 from membrane.verbs.one_run import OneRun, audit_one_run
 from membrane.verbs.outcome import Audit
 from membrane.verbs.partial import AuditStopped
 from membrane.verbs.protect import protect
+from membrane.verbs.sizes import Sizes
 
 __all__ = [
     "Audit",
     "AuditStopped",
+    "Comparison",
     "Estimate",
+    "Method",
     "OneRun",
+    "Range",
+    "Search",
+    "Setting",
+    "Sizes",
     "audit",
     "audit_model",
     "audit_one_run",
+    "compare",
     "estimate",
     "locate",
     "protect",

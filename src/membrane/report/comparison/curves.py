@@ -95,7 +95,8 @@ def _text(point: Results, part: str, measure: str, leak: Mapping[str, Any]) -> s
     return "\n".join(
         [
             f"{point['method']} {point['strength']}".strip(),
-            f"{part}, {measure_name(measure)}: {value_text(measure, leak['value'])} [{ends or 'no interval'}] ({attacks})",
+            f"{part}, {measure_name(measure)}: {value_text(measure, leak['value'])} [{ends or 'no interval'}]",
+            f"strongest: {attacks}",
             f"test accuracy {fmt.percent(test['value'])} [{reach or 'no interval'}]",
         ]
     )

@@ -41,12 +41,11 @@ def _share(value: float | None) -> str:
 def _place(row: Mapping[str, Any] | None) -> Cell:
     if row is None:
         return Cell("not reached", kind="text")
-    crown = "least, or not told apart from it" if row["with_leader"] else ""
+    crown = ", least or not told apart from it" if row["with_leader"] else ""
     bar = None if row.get("share_left") is None else max(0.0, min(1.0, row["share_left"]))
     return Cell(
         _share(row.get("share_left")),
-        f"AUC {fmt.area(row['value'])}",
-        crown,
+        n=f"AUC {fmt.area(row['value'])}{crown}",
         bar=None if bar is None else (bar, bar, bar),
     )
 
@@ -95,8 +94,17 @@ def _matched_cells(level: Results | None, method: str, measure: str, notes: Note
     ends = (fmt.signed_range if measure == "auc" else fmt.points_range)(behind.get("low"), behind.get("high"))
     return [
         Cell(value_text(measure, row["value"])),
-        Cell(text, ends or "no interval", mark=notes.mark(behind.get("note"))),
+        Cell(text, ends or "no interval", mark=notes.mark(_caution(behind.get("note") or ""))),
     ]
+
+
+def _caution(note: str) -> str:
+    """What a reader has to know of an interval, in the words of this table."""
+    few = next((part for part in note.split("; ") if part.startswith("too few")), "")
+    opens = (
+        "one of the two misses the accuracy in some resamples, which opens the interval" if "resamples" in note else ""
+    )
+    return "; ".join(filter(None, [few, opens]))
 
 
 def points(setting: Results) -> Table:
