@@ -15,10 +15,11 @@ from membrane.core.catalogue import Catalogue
 from membrane.core.errors import SettingError
 from membrane.core.generators import torch_generator
 from membrane.core.settings import fingerprint, to_plain
+from membrane.data.loader import Batch, as_inputs
 from membrane.defenses.rewriting import Rewriting
 from membrane.models import logits_of
 from membrane.regions import copy_state, load_state, recalibrate
-from membrane.training import Defense, Finished, Recipe, Trained, fit
+from membrane.training import Defense, Finished, Recipe, Start, Trained, fit
 from membrane.training.defense import Stage
 from tests.defenses.rows import EPOCHS, Row
 from tests.training.jobs import examples, recipe, weight_bits
@@ -104,6 +105,18 @@ def releases_a_whole_model(row: Row, catalogue: Catalogue[Defense]) -> None:
     assert not any(module.training for module in model.modules())
     assert (logits.argmax(1) == TEST.y).float().mean() > 0.45, "chance is a third"
     json.dumps(to_plain(dict(done.facts)), allow_nan=False)
+
+
+def slope_is_that_of_the_loss(row: Row, catalogue: Catalogue[Defense]) -> None:
+    """Gradients of what training minimizes, in the first epoch and the second, against differences."""
+    defense = row.make(row.strong or {}, catalogue).trained_as()
+    plan = defense.adapt(recipe_with(defense))
+    model = plan.model.build(MEMBERS, torch_generator(0))
+    ready = defense.prepared(Start(model, MEMBERS, HOLDOUT, plan, 0, torch.device("cpu")))
+    batch = ready.batch(Batch(as_inputs(MEMBERS.x[:6]), MEMBERS.y[:6], torch.arange(6)), 1, torch_generator(1))
+    z = torch.randn(6, 3, dtype=torch.float64, generator=torch_generator(2), requires_grad=True)
+    for epoch in (0, 1):
+        assert torch.autograd.gradcheck(lambda one, epoch=epoch: ready.loss(one, batch, epoch), z)
 
 
 def declares_itself(row: Row, catalogue: Catalogue[Defense]) -> None:

@@ -25,6 +25,8 @@ class Row:
         trains: Whether it changes training, instead of only what is done afterwards.
         nonsense: Settings that it must refuse.
         asked: Whether it can train with the questions' recipe; else a file of its own does.
+        slope: Whether its loss of a batch is a function of logits alone that holds nothing constant, so that differences
+            give its gradient; else a file of its own asks.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Row:
     trains: bool = False
     nonsense: tuple[Mapping[str, Any], ...] = ()
     asked: bool = True
+    slope: bool = True
 
     def make(self, settings: Mapping[str, Any], catalogue: Catalogue[Defense] = DEFENSES) -> Defense:
         """The defense under these settings."""
@@ -99,6 +102,7 @@ DEFENSE_ROWS = (
         nothing={"alpha": 0.0},
         strong={"alpha": 0.7},
         trains=True,
+        slope=False,
         nonsense=(
             *({"alpha": value} for value in (-0.1, NAN, INFINITE)),
             *({"upper": value} for value in (0.0, -0.5, 1.1, NAN)),
@@ -106,7 +110,11 @@ DEFENSE_ROWS = (
         ),
     ),
     Row(
-        "relaxloss", nothing={"alpha": 0.0, "variant": "plain"}, strong={"alpha": 0.7, "variant": "plain"}, trains=True
+        "relaxloss",
+        nothing={"alpha": 0.0, "variant": "plain"},
+        strong={"alpha": 0.7, "variant": "plain"},
+        trains=True,
+        slope=False,
     ),
     Row(
         "hamp",
@@ -138,6 +146,7 @@ DEFENSE_ROWS = (
         {"alpha": 0.0, "tau": 0.0, "weight": 0.0},
         {"alpha": 0.9},
         trains=True,
+        slope=False,
         nonsense=(
             *(one for k in ("alpha", "tau", "weight", "alpha_center", "tau_center") for one in outside(k, -0.1)),
             *(one for share in ("upper", "upper_center") for one in outside(share, 0.0, 1.1)),
@@ -145,6 +154,21 @@ DEFENSE_ROWS = (
         ),
     ),
     Row("memguard", {"epsilon": 0.0}, nonsense=(*outside("epsilon", -0.1, 2.1), {"epochs": 0}, *outside("lr", 0.0))),
+    Row(
+        "purifier",
+        nothing=None,
+        strong={"epochs": 200, "lr": 0.01},
+        nonsense=(
+            *outside("swap", -0.1, 1.1),
+            *outside("label_weight", -0.1),
+            *outside("near", 0.0),
+            *outside("lr", 0.0),
+            {"hidden": []},
+            {"hidden": [4, 0]},
+            {"latent": 0},
+            {"epochs": 0},
+        ),
+    ),
     Row("temperature", {"temperature": 1.0}, {"temperature": 5.0}, nonsense=outside("temperature", 0.9, -2.0)),
     Row("top_k", {"k": 3}, nonsense=({"k": 0}, {"k": 1.5})),
     Row("rounding", {"digits": 15}, nonsense=({"digits": 0}, {"digits": 16}, {"digits": 1.5})),
@@ -194,6 +218,7 @@ DEFENSE_ROWS = (
         nothing=None,
         strong={"weight": 1.0, "parts": 2},
         trains=True,
+        slope=False,
         nonsense=(*outside("weight", -0.1), {"parts": 1}, {"passes": 0}, {"parts": 2.5}),
     ),
     Row(
@@ -201,6 +226,7 @@ DEFENSE_ROWS = (
         {"balance": 0.0, "variance": 0.0},
         {"balance": 0.1, "variance": 5.0},
         trains=True,
+        slope=False,
         nonsense=(*outside("balance", -0.1), *outside("variance", -0.1)),
     ),
     Row(
@@ -215,12 +241,28 @@ DEFENSE_ROWS = (
             {"sample": 0},
         ),
     ),
+    Row(
+        "cwrf",
+        nothing=None,
+        strong={"share": 0.1, "steps": 10, "inner": {"name": "relaxloss", "alpha": 0.7}},
+        trains=True,
+        slope=False,
+        nonsense=(
+            *outside("share", -0.1, 1.0),
+            *outside("mix", -0.1, 1.1),
+            *outside("probe_lr", 0.0),
+            {"steps": 0},
+            {"inner": {"name": "rounding"}},
+            {"inner": {"name": "early_stopping"}},
+        ),
+    ),
     Row("sam", {"rho": 0.0}, trains=True, asked=False, nonsense=outside("rho", -0.1)),
     Row(
         "swa",
         {"start": EPOCHS},
         {"start": 1, "lr": 0.2},
         trains=True,
+        slope=False,
         nonsense=({"start": -1}, {"start": 1.5}, *outside("lr", 0.0)),
     ),
     Row(
@@ -228,6 +270,7 @@ DEFENSE_ROWS = (
         {"answers": {"name": "temperature", "temperature": 1.0}},
         {"base": {"name": "relaxloss", "alpha": 0.7}, "answers": {"name": "temperature", "temperature": 3.0}},
         trains=True,
+        slope=False,
         nonsense=(
             {"answers": {"name": "early_stopping"}},
             {"answers": {"name": "hamp"}},

@@ -10,9 +10,21 @@ import torch
 from membrane.core.errors import SettingError
 from membrane.data import Examples
 from membrane.data.loader import Batch
-from membrane.defenses import CRL, DMP, HAMP, AdvReg, Defense, EarlyStopping, HAMPOutput, MemGuard, MixupMMD, RelaxLoss
+from membrane.defenses import (
+    CRL,
+    DMP,
+    HAMP,
+    AdvReg,
+    Defense,
+    EarlyStopping,
+    HAMPOutput,
+    MemGuard,
+    MixupMMD,
+    RelaxLoss,
+    Stacked,
+)
 from membrane.models import MLP
-from membrane.pptp import PPTP, FrozenPlan
+from membrane.pptp import DEFENSES, PPTP, FrozenPlan
 from membrane.training import fit
 from membrane.training.check import training_mistakes
 from membrane.training.divergence import DivergedError
@@ -44,6 +56,7 @@ ONE_CLASS = HOLDOUT.relabelled(torch.zeros(len(HOLDOUT), dtype=torch.long))
         (MixupMMD(), MEMBERS, None, "there are 0. Set holdout"),
         (MixupMMD(), MEMBERS, ONE_CLASS, "has none of 2 classes that members have, first b, c"),
         (MemGuard(), MEMBERS, None, "there are 60 and 0. Set holdout"),
+        (Stacked(Defense(), MemGuard()), MEMBERS, None, "there are 60 and 0. Set holdout"),
         (PPTP(), MEMBERS, None, "pptp chooses on 500 members"),
         (EarlyStopping(99), MEMBERS, None, "has no epoch 99; the nearest is 9"),
         (HAMP(), FEATURES, None, "features are neither; use hamp_training"),
@@ -60,6 +73,18 @@ def test_refused_before_the_first_batch(
         fit(plan, members, holdout, 0)
     with pytest.raises(TrainingReachedError):
         fit(plan.with_defense(Defense()), members, holdout, 0)
+
+
+NEED_THE_HOLDOUT = [name for name in DEFENSES if DEFENSES.entry(name).extra_data.startswith("holdout: ")]
+
+
+@pytest.mark.parametrize("name", NEED_THE_HOLDOUT)
+def test_every_defense_that_needs_non_members_is_refused_without_before_the_first_batch(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    stop_at_the_first_batch(monkeypatch)
+    with pytest.raises(SettingError, match=rf"(?s){name}.*holdout"):
+        fit(recipe_with(DEFENSES.make(name)), MEMBERS, None, 0)
 
 
 def test_batches_too_small_to_be_compared_are_refused() -> None:

@@ -44,6 +44,17 @@ def test_advreg_adds_what_the_attack_says_from_the_second_epoch_on() -> None:
     assert all(parameter.grad is None for parameter in defense.attack.parameters()), "that is its own optimizer's"
 
 
+def test_advreg_has_the_gradient_of_what_it_adds() -> None:
+    defense = AdvReg(2.0).prepared(start(AdvReg()))
+    assert isinstance(defense, _Adversarial)
+    defense.attack.double()
+    with torch.no_grad():
+        for parameter in defense.attack.parameters():
+            parameter *= 8
+    z = torch.randn(3, 3, dtype=torch.float64, generator=torch_generator(3), requires_grad=True)
+    assert torch.autograd.gradcheck(lambda one: defense.loss(one, BATCH, 1), z)
+
+
 def test_the_attack_network_reads_answers_and_labels() -> None:
     h = MembershipAttack(3, torch_generator(0))
     n = sum(parameter.numel() for parameter in h.parameters())

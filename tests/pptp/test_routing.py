@@ -126,6 +126,17 @@ def test_a_refit_moves_one_side_and_leaves_the_other(side: str) -> None:
     assert all(torch.equal(copy_state(done.model)[key], value) for key, value in final.items())
 
 
+@pytest.mark.parametrize("inner", [*LOSSES, SELENA(3, 1), KCD(1.0, 3), Mixup()], ids=lambda one: one.name)
+def test_a_refit_trains_under_any_protector(inner: Defense) -> None:
+    done = training(Defense())
+    defense, plain = (RewindRefit(LATE, 0, 1, inner=one, epochs=2) for one in (inner, Defense()))
+    model, other = (one.finish(done, torch_generator(0)).model for one in (defense, plain))
+    found, window = copy_state(model), done.trail.window(0, 1)
+    assert all(torch.equal(found[name], window[name]) for name in CUT.keys(LATE) if "num_batches" not in name)
+    assert weight_bits(model) != weight_bits(other)
+    assert all(torch.isfinite(value).all() for value in found.values())
+
+
 def test_a_refit_says_what_stands_in_its_way() -> None:
     with pytest.raises(SettingError, match=r"(?s)4 mistakes.*regions.*first.*epochs.*lr"):
         RewindRefit((), 3, 2, epochs=0, lr=0.0)

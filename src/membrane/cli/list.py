@@ -20,6 +20,7 @@ from membrane.core.settings import to_plain
 from membrane.data import SOURCES
 from membrane.models import MODELS
 from membrane.pptp import DEFENSES, LOCATORS
+from membrane.training import Defense
 from membrane.training.engines import ENGINES
 
 CATALOGUES: Mapping[str, Catalogue[Any]] = {
@@ -36,9 +37,11 @@ _FACTS = {  # class attribute to what the text calls it
     "acts_on": "acts on",
     "trains": "trains",
     "extra_data": "extra data",
+    "cost": "costs",
     "does_not_stop": "does not stop",
     "notes": "notes",
 }
+_READING = "a reading: its source was not whole at hand, and numbers of it are not the source's"
 _NEEDS = {
     "min_in_models": "IN references per example",
     "min_out_models": "OUT references per example",
@@ -64,6 +67,8 @@ def _entry(name: str, cls: type[Any]) -> dict[str, Any]:
             facts[key] = value
     if isinstance(one, Attack):
         facts["queries"] = one.queries_of()
+    if issubclass(cls, Defense):
+        facts |= {key: value for key, value in cls.about().items() if value != ""}
     needs = {words: n for key, words in _NEEDS.items() if isinstance(n := getattr(one, key, 0), int) and n}
     return facts | ({"needs": needs} if needs else {})
 
@@ -123,6 +128,8 @@ def _shown(entry: Mapping[str, Any]) -> str:
         lines.append(wrapped(f"needs {needs}", "    "))
     if entry.get("queries", 1) > 1:
         lines.append(wrapped(f"asks for each example {entry['queries']} times", "    "))
+    if entry.get("reading"):
+        lines.append(wrapped(_READING, "    "))
     lines += [wrapped(f"{words}: {entry[key]}", "    ") for key, words in _FACTS.items() if key in entry]
     return "\n".join(lines)
 

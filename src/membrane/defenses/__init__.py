@@ -6,6 +6,7 @@ from membrane.defenses.ccl import CCL
 from membrane.defenses.confidence_penalty import ConfidencePenalty
 from membrane.defenses.crl import CRL
 from membrane.defenses.cutmix import CutMix
+from membrane.defenses.cwrf import CWRF
 from membrane.defenses.dmp import DMP
 from membrane.defenses.dp_sgd import DPSGD
 from membrane.defenses.dropout import Dropout
@@ -21,6 +22,7 @@ from membrane.defenses.mixup import Mixup
 from membrane.defenses.mixup_mmd import MixupMMD
 from membrane.defenses.neuguard import NeuGuard
 from membrane.defenses.past import PAST
+from membrane.defenses.purifier import Purifier
 from membrane.defenses.relaxloss import RelaxLoss
 from membrane.defenses.rounding import Rounding
 from membrane.defenses.sam import SAM
@@ -63,8 +65,10 @@ DEFENSES: Catalogue[Defense] = Catalogue(
         MIST,
         NeuGuard,
         PAST,
+        CWRF,
         DPSGD,
         MemGuard,
+        Purifier,
         Temperature,
         TopK,
         Rounding,
@@ -75,6 +79,7 @@ DEFENSES: Catalogue[Defense] = Catalogue(
 __all__ = [
     "CCL",
     "CRL",
+    "CWRF",
     "DEFENSES",
     "DMP",
     "DPSGD",
@@ -100,6 +105,7 @@ __all__ = [
     "Mixup",
     "MixupMMD",
     "NeuGuard",
+    "Purifier",
     "RelaxLoss",
     "Rounding",
     "ShortSchedule",

@@ -21,7 +21,7 @@ class Stacked(Defense):
 
     Args:
         base: Any defense; it shares its training with the model that is released without ``answers``.
-        answers: A defense that only rewrites answers: rounding, top_k, temperature, memguard, hamp_output.
+        answers: A defense that only rewrites answers: rounding, top_k, temperature, memguard, hamp_output, purifier.
 
     Raises:
         SettingError: If ``answers`` does something else, or needs non-members that ``base`` trains on.
@@ -42,7 +42,7 @@ class Stacked(Defense):
         if not self.answers.rewrites_answers or self.answers.trained_as() != Defense():
             raise SettingError(
                 f"stacked: answers is {self.answers.name!r}, which does more than rewrite answers, or does not. Take "
-                "rounding, top_k, temperature, memguard or hamp_output."
+                "rounding, top_k, temperature, memguard, hamp_output or purifier."
             )
         if self.base.trained_as().trains_on_holdout and "holdout" in self.answers.extra_data:
             raise SettingError(
