@@ -30,9 +30,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from membrane.core.files import write_bytes
 from membrane.core.generators import numpy_generator, torch_generator
 from membrane.core.settings import fingerprint, to_plain
-from membrane.core.store import Store, read_json, write_bytes, write_json
+from membrane.core.store import Store, read_json, write_json
 from membrane.core.values import Signals
 from membrane.data import Splits, Task, make_task
 from membrane.data.membership import references_each
@@ -40,7 +41,7 @@ from membrane.defenses import EarlyStopping, WeightAveraging
 from membrane.metrics import CurvePoint, Interval, matched_accuracy_difference, matched_difference
 from membrane.pptp import Budget, FrozenPlan, Plan, Probe, RegionWindow, Search, mix_response
 from membrane.training import Bank, Defense, Recipe, train_fleet, train_model
-from membrane.training.fleet import RELEASE_VERSION, release_key, training_key
+from membrane.training.keys import RELEASE_VERSION, release_key, training_key
 from membrane.verbs.informed import informed_scores
 from membrane.verbs.measure import MEASURE_VERSION, measure
 from membrane.verbs.observe import choose_attacks, score_bank

@@ -27,8 +27,9 @@ from locate_figure import figure, table
 from pptp_cifar10 import AUGMENTED, PLAIN
 from pptp_location30 import PLAIN as LOCATION
 
+from membrane.core.files import write_bytes
 from membrane.core.generators import numpy_generator, torch_generator
-from membrane.core.store import Store, read_json, write_bytes, write_json
+from membrane.core.store import Store, read_json, write_json
 from membrane.data import Digits, Examples, Splits, Task
 from membrane.data.loader import as_inputs
 from membrane.metrics import clopper_pearson
@@ -38,7 +39,7 @@ from membrane.pptp.locators import Memories, permuted, plant
 from membrane.pptp.locators.judge import LEVEL
 from membrane.regions import partition
 from membrane.training import Recipe, fit, train_model
-from membrane.training.fleet import training_key
+from membrane.training.keys import training_key
 
 AFFORDABLE = 30  # seconds of one training up to which further ones are made
 REMEMBERED = 0.6  # AUC below which nothing that could be found was planted: the region is too small for it

@@ -8,7 +8,7 @@ from torch import Tensor
 from membrane.data.loader import Batch
 from membrane.regions import copy_state
 from membrane.training import Defense, Start, fit
-from membrane.training.fleet import training_key
+from membrane.training.keys import training_key
 from tests.defenses.questions import HOLDOUT, MEMBERS, recipe_with, training
 from tests.training.jobs import small_recipe, task, weight_bits
 

@@ -16,11 +16,13 @@ from torch import nn
 from membrane.core import Store
 from membrane.core.errors import ModelError, SettingError, StoreError, TrainingError
 from membrane.core.generators import torch_generator
+from membrane.core.store import Entry
 from membrane.data import Examples, Task
 from membrane.defenses import EarlyStopping, RelaxLoss, ShortSchedule, WeightAveraging
 from membrane.models import MLP, signals_of
-from membrane.training import Defense, Recipe, fleet, train_fleet, train_model
-from membrane.training.fleet import release_key, shares_training, training_key
+from membrane.training import Defense, Recipe, sweep_fleet, train_fleet, train_model, trainings
+from membrane.training import keys as keys_of
+from membrane.training.keys import release_key, shares_training, training_key
 from tests import processes
 from tests.training import jobs
 from tests.training.jobs import N_MODELS, bank_bits, own_loop, small_recipe, weight_bits
@@ -35,20 +37,20 @@ def task() -> Task:
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Seeds of the trainings that were really done."""
     seeds: list[int] = []
-    real = fleet.fit
+    real = trainings.fit
 
     def fit(recipe: Recipe, members: Examples, holdout: Examples, seed: int, **rest: object) -> object:
         seeds.append(seed)
         return real(recipe, members, holdout, seed, **rest)  # type: ignore[arg-type]
 
-    real_stack = fleet.fit_stack
+    real_stack = trainings.fit_stack
 
     def fit_stack(recipe: Recipe, members: Any, holdout: Any, own: list[int], told: Any) -> Any:  # noqa: ANN401
         seeds.extend(own)
         return real_stack(recipe, members, holdout, own, told)
 
-    monkeypatch.setattr(fleet, "fit", fit)
-    monkeypatch.setattr(fleet, "fit_stack", fit_stack)
+    monkeypatch.setattr(trainings, "fit", fit)
+    monkeypatch.setattr(trainings, "fit_stack", fit_stack)
     return seeds
 
 
@@ -106,6 +108,51 @@ def test_what_acts_after_training_shares_one_training(tmp_path: Path, task: Task
     assert len(counted) == 2 * N_MODELS
     assert shares_training(Defense(), EarlyStopping(3))
     assert not shares_training(Defense(), RelaxLoss())
+
+
+SWEPT = (Defense(), EarlyStopping(0), EarlyStopping(1), WeightAveraging(0, 1), WeightAveraging(0, 2))
+
+
+def test_a_sweep_ends_with_the_bits_and_entries_of_as_many_fleets(tmp_path: Path, task: Task) -> None:
+    apart, together = Store(tmp_path / "apart"), Store(tmp_path / "together")
+    for how in (small_recipe(), jobs.recipe()):
+        expected = [train_fleet(how.with_defense(one), task, apart, seed=0) for one in SWEPT]
+        found = list(sweep_fleet(how, SWEPT, task, together, seed=0))
+        assert [bank_bits(bank) for bank in found] == [bank_bits(bank) for bank in expected]
+        assert [bank.facts[0]["defense"] for bank in found] == [bank.facts[0]["defense"] for bank in expected]
+    for kind in ("training", "release"):
+        assert list(apart.keys(kind)) == list(together.keys(kind))
+
+
+def test_a_sweep_reads_every_training_once_and_makes_what_is_missing(
+    tmp_path: Path, task: Task, counted: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[str] = []
+    real = Store.load
+
+    def load(store: Store, kind: str, key: str) -> Entry:
+        loaded.append(kind)
+        return real(store, kind, key)
+
+    train_fleet(small_recipe(defense=EarlyStopping(1)), task, Store(tmp_path), seed=0, rows=[2])
+    before = files(tmp_path)
+    monkeypatch.setattr(Store, "load", load)
+    sweep_fleet(small_recipe(), SWEPT, task, Store(tmp_path), seed=0)
+    assert loaded.count("training") == N_MODELS
+    assert len(counted) == N_MODELS
+    after = files(tmp_path)
+    assert {name: after[name] for name in before} == before
+    assert len(list(Store(tmp_path).keys("release"))) == N_MODELS * len(SWEPT)
+    loaded.clear()
+    sweep_fleet(small_recipe(), SWEPT, task, Store(tmp_path), seed=0)
+    assert "training" not in loaded
+
+
+def test_a_sweep_of_different_trainings_is_refused(tmp_path: Path, task: Task) -> None:
+    with pytest.raises(SettingError, match="relaxloss train otherwise than undefended"):
+        sweep_fleet(small_recipe(), [Defense(), EarlyStopping(1), RelaxLoss()], task, Store(tmp_path), seed=0)
+    with pytest.raises(SettingError, match="none were given"):
+        sweep_fleet(small_recipe(), [], task, Store(tmp_path), seed=0)
 
 
 def test_a_stored_training_comes_back_bit_for_bit(tmp_path: Path, task: Task) -> None:
@@ -170,6 +217,9 @@ def variants(task: Task) -> dict[str, tuple[Recipe, Task, int, int]]:
         "start": (small_recipe(start=__file__), task, 0, 0),  # any file: the key holds its content
         "trainable": (small_recipe(trainable=("head",)), task, 0, 0),
         "lora": (small_recipe(trainable=("head",), lora=1), task, 0, 0),
+        "nesterov": (small_recipe(nesterov=False), task, 0, 0),
+        "warmup": (small_recipe(warmup=0), task, 0, 0),
+        "milestones": (small_recipe(milestones=((0.5, 0.1),)), task, 0, 0),
         "defense": (small_recipe(defense=RelaxLoss(0.5)), task, 0, 0),
         "strength": (small_recipe(defense=RelaxLoss(0.25)), task, 0, 0),
         "labels": (recipe, dataclasses.replace(task, pool=relabelled), 0, 0),
@@ -182,7 +232,7 @@ def test_the_training_key_changes_with_each_ingredient(task: Task, monkeypatch: 
     assert set(Recipe.__dataclass_fields__) <= keys.keys(), "each field of the recipe has a variant"
     twins = dataclasses.replace(task, membership=np.repeat(task.membership[:1], 2, axis=0))
     assert training_key(small_recipe(), twins, 0, 0) != training_key(small_recipe(), twins, 0, 1), "rows have own seeds"
-    monkeypatch.setattr(fleet, "TRAINING_VERSION", 99)
+    monkeypatch.setattr(keys_of, "TRAINING_VERSION", 99)
     keys["version"] = training_key(small_recipe(), task, 0, 0)
     monkeypatch.undo()
     monkeypatch.setattr(torch, "__version__", "0.0")
@@ -208,14 +258,14 @@ def test_an_altered_training_is_refused_not_used(tmp_path: Path, task: Task) -> 
     store = Store(tmp_path)
     train_model(small_recipe(), task, store, 0, 0)
     (key,) = store.keys("training")
-    path = store.path("training", key).with_suffix(".safetensors")
+    path = Path(store.path("training", key))
     path.write_bytes(path.read_bytes()[:-4])
     with pytest.raises(StoreError, match="truncated"):
         train_model(small_recipe(), task, store, 0, 0)
 
 
 def test_models_finished_before_a_divergence_stay(tmp_path: Path, task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, calls = fleet.fit, []
+    real, calls = trainings.fit, []
 
     def fit(*arguments: object, **rest: object) -> object:
         calls.append(1)
@@ -223,7 +273,7 @@ def test_models_finished_before_a_divergence_stay(tmp_path: Path, task: Task, mo
             raise TrainingError("epoch 1")
         return real(*arguments, **rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(fleet, "fit", fit)
+    monkeypatch.setattr(trainings, "fit", fit)
     with pytest.raises(TrainingError):
         train_fleet(small_recipe(defense=RelaxLoss()), task, Store(tmp_path), seed=0)
     train_fleet(small_recipe(defense=RelaxLoss()), task, Store(tmp_path), seed=0)
@@ -350,7 +400,7 @@ def test_kills_cost_no_finished_model_and_change_no_bit(
     for kind in ("training", "release"):
         assert list(Store(tmp_path).keys(kind)) == list(Store(whole).keys(kind))
         for key in Store(whole).keys(kind):
-            a, b = (Store(root).path(kind, key).with_suffix(".safetensors") for root in (whole, tmp_path))
+            a, b = (Path(Store(root).path(kind, key)) for root in (whole, tmp_path))
             assert a.read_bytes() == b.read_bytes()
             assert Store(tmp_path).facts(kind, key)["row"] == Store(whole).facts(kind, key)["row"]
     assert not list(tmp_path.rglob("*.tmp"))

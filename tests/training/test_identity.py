@@ -23,8 +23,8 @@ from membrane.core import Store
 from membrane.data import Examples
 from membrane.models import MLP
 from membrane.training import train_fleet
-from membrane.training.fleet import release_key
 from membrane.training.identity import identity
+from membrane.training.keys import release_key
 from tests.training import jobs
 from tests.training.jobs import N_MODELS, own_loop, small_recipe
 

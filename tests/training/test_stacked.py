@@ -16,11 +16,12 @@ from membrane.data.loader import as_inputs
 from membrane.defenses import EarlyStopping, LabelSmoothing, RelaxLoss, ShortSchedule
 from membrane.models import MLP, VGG11, Model, PurchaseMLP, ResNet, ResNet18
 from membrane.regions import copy_state
-from membrane.training import Recipe, Trained, fit, fleet, train_fleet
+from membrane.training import Recipe, Trained, fit, fleet, keys, train_fleet, train_model, trainings
 from membrane.training.divergence import DivergedError
 from membrane.training.engines import Processes
-from membrane.training.fleet import train_model, training_key
-from membrane.training.stacked import fit_stack, stackable
+from membrane.training.fleet import stack_size
+from membrane.training.keys import training_key
+from membrane.training.stacked import fit_stack, largest_stack, stackable
 from membrane.training.stacked.net import slice_of, stack, stacks
 from tests.training import jobs
 from tests.training.jobs import N_MODELS, bank_bits, recipe, small_recipe, weight_bits
@@ -144,13 +145,13 @@ def test_a_fleet_is_stacked_and_each_model_can_be_had_alone(
     tmp_path: Path, task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained: list[int] = []
-    real: Callable[..., list[Trained]] = fleet.fit_stack
+    real: Callable[..., list[Trained]] = trainings.fit_stack
 
     def fit_stack(how: Recipe, members: list[Examples], *rest: Any) -> list[Trained]:  # noqa: ANN401
         trained.append(len(members))
         return real(how, members, *rest)
 
-    monkeypatch.setattr(fleet, "fit_stack", fit_stack)
+    monkeypatch.setattr(trainings, "fit_stack", fit_stack)
     for number, how in enumerate((recipe(), small_recipe())):
         whole = train_fleet(how, task, Store(tmp_path / f"whole{number}"), 0)
         store = Store(tmp_path / f"parts{number}")
@@ -159,6 +160,24 @@ def test_a_fleet_is_stacked_and_each_model_can_be_had_alone(
         assert bank_bits(train_fleet(how, task, store, 0)) == bank_bits(whole)
         assert weight_bits(one.model) == weight_bits(train_model(how, task, store, 0, 1).model)
     assert trained == [N_MODELS, 1, 1, 2] * 2
+
+
+def test_a_stack_is_so_small_that_a_kill_costs_minutes() -> None:
+    sizes = [largest_stack(small_recipe(epochs=epochs), IMAGES, 3, 100) for epochs in (1, 10**8, 10**10)]
+    assert sizes[0] == 16
+    assert 2 < sizes[1] < 16
+    assert sizes[2] == 2  # the smallest there is: one model is trained as two
+    assert largest_stack(small_recipe(epochs=10**10, defense=ShortSchedule(1)), IMAGES, 3, 100) == 16
+
+
+def test_a_fleet_is_cut_into_stacks_by_size_and_by_what_trains_at_once(
+    task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert [stack_size(recipe(), task, 4, at_once) for at_once in (1, 2, 3, 9)] == [4, 2, 2, 1]
+    assert [stack_size(recipe(), task, n, 1) for n in (0, 1, 99)] == [1, 1, 16]
+    assert stack_size(recipe(defense=RelaxLoss(0.5)), task, 4, 1) == 1
+    monkeypatch.setattr(fleet, "largest_stack", lambda *_: 3)
+    assert stack_size(recipe(), task, 99, 1) == 3
 
 
 @pytest.mark.slow
@@ -176,7 +195,7 @@ def test_processes_share_stacks(tmp_path: Path, task: Task) -> None:
 def test_the_key_knows_stacks(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
     before = {how: training_key(how, task, 0, 0) for how in (recipe(), small_recipe())}
     assert training_key(small_recipe(defense=EarlyStopping(1)), task, 0, 0) == before[small_recipe()]
-    monkeypatch.setattr(fleet, "stackable", lambda *_: False)
+    monkeypatch.setattr(keys, "stackable", lambda *_: False)
     for how, key in before.items():
         assert training_key(how, task, 0, 0) != key
 
@@ -192,7 +211,7 @@ def test_a_stack_that_does_not_fit_into_memory_is_halved(
     tmp_path: Path, task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = train_fleet(small_recipe(), task, Store(tmp_path / "whole"), 0)
-    real: Callable[..., list[Trained]] = fleet.fit_stack
+    real: Callable[..., list[Trained]] = trainings.fit_stack
     sizes: list[int] = []
 
     def short(how: Recipe, members: list[Examples], *rest: Any) -> list[Trained]:  # noqa: ANN401
@@ -201,7 +220,7 @@ def test_a_stack_that_does_not_fit_into_memory_is_halved(
             raise OutOfMemoryError("memory ran out")
         return real(how, members, *rest)
 
-    monkeypatch.setattr(fleet, "fit_stack", short)
+    monkeypatch.setattr(trainings, "fit_stack", short)
     assert bank_bits(train_fleet(small_recipe(), task, Store(tmp_path / "halves"), 0)) == bank_bits(whole)
     assert sizes == [4, 2, 2]
 

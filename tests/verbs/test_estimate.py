@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,11 +12,14 @@ from torch import nn
 import membrane
 from membrane.core.errors import MembraneError
 from membrane.data import Examples, Task
-from membrane.defenses import EarlyStopping, ShortSchedule
+from membrane.defenses import EarlyStopping, RelaxLoss, ShortSchedule
+from membrane.training import Recipe, Trained
 from membrane.training.engines import InProcess, Processes
 from membrane.verbs.estimate import estimate_task
 from tests.training import jobs
 from tests.training.jobs import N_MODELS, recipe, small_recipe
+
+verbs_estimate = importlib.import_module("membrane.verbs.estimate")  # the package has a verb of this name
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +52,22 @@ def test_models_that_are_trained_at_the_same_time_take_less_time_and_more_memory
     assert together.memory is not None
     assert alone.memory < together.memory < 3 * alone.memory
     assert f"{N_MODELS} models to train, 3 at a time: about" in str(together)
+
+
+@pytest.mark.skipif(torch.get_num_threads() > 1, reason="stacks are for one thread")
+def test_what_trains_as_a_stack_is_timed_as_one(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    real = verbs_estimate.fit_stack
+
+    def fit_stack(how: Recipe, members: list[Examples], *rest: Any) -> list[Trained]:  # noqa: ANN401
+        sizes.append(len(members))
+        return real(how, members, *rest)
+
+    monkeypatch.setattr(verbs_estimate, "fit_stack", fit_stack)
+    membrane.estimate(small_recipe(), task)
+    membrane.estimate(small_recipe(), task, engine=Processes(threads=1, workers=2))
+    membrane.estimate(small_recipe(defense=RelaxLoss(0.5)), task)
+    assert sizes == [N_MODELS] * 2 + [N_MODELS // 2] * 2
 
 
 def test_more_epochs_and_a_larger_network_take_more(task: Task) -> None:

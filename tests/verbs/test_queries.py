@@ -14,7 +14,8 @@ from membrane.core import Store
 from membrane.core.errors import SettingError
 from membrane.core.generators import torch_generator
 from membrane.training import train_fleet
-from membrane.training.fleet import finished_rows, release_key
+from membrane.training.fleet import finished_rows
+from membrane.training.keys import release_key
 from membrane.verbs import audit, audit_model
 from membrane.verbs.estimate import disk_bytes, questions
 from tests.training import jobs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
@@ -83,8 +84,22 @@ class Task:
         return replace(self, groups=groups)
 
     def checksum(self) -> str:
-        """Changes whenever anything that a model is trained or measured on changes."""
+        """Another one for every other task in anything that a model is trained or measured on; computed once."""
+        return self._checksum
+
+    def members_checksum(self, row: int) -> str:
+        """Of one model's training set; computed once, so that keys of many releases read the data once."""
+        if row not in self._members_checksums:
+            self._members_checksums[row] = self.members(row).checksum()
+        return self._members_checksums[row]
+
+    @cached_property
+    def _checksum(self) -> str:
         return "-".join(part.checksum()[:8] if part else "none" for part in (self.pool, self.holdout, self.test))
+
+    @cached_property
+    def _members_checksums(self) -> dict[int, str]:
+        return {}
 
 
 def make_task(

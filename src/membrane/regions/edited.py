@@ -12,7 +12,7 @@ from membrane.data.inputs import Inputs
 from membrane.data.loader import Augment
 from membrane.regions.edit import State, load_state
 from membrane.regions.partition import unwrap
-from membrane.regions.recalibrate import recalibrate
+from membrane.regions.recalibrate import needs_recalibration, recalibrate
 
 RECALIBRATION = 2000  # training examples that the statistics of a released model are recomputed on
 
@@ -38,5 +38,6 @@ def edited(model: nn.Module, state: State, x: Inputs, augment: Augment | None = 
     """
     other = copy.deepcopy(unwrap(model))
     load_state(other, state)
-    recalibrate(other, calibration_sample(x), augment=augment)
+    if needs_recalibration(other):
+        recalibrate(other, calibration_sample(x), augment=augment)
     return other.eval()

@@ -22,19 +22,22 @@ from membrane.models import Model, ResNet, file_checksum
 from membrane.training.defense import Defense, Trained
 
 TRAINING_VERSION = 2  # raise when a change alters trained weights; stored trainings are then not reused
-_LATER: dict[str, object] = {"start": None, "trainable": None, "lora": 0}
+_LATER: dict[str, object] = {
+    "start": None, "trainable": None, "lora": 0,
+    "nesterov": True, "warmup": 1, "milestones": [],
+}
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """SGD with Nesterov momentum, linear warm-up over the first epoch, cosine to zero.
+    """SGD; by default with Nesterov momentum, a linear warm-up over the first epoch, then a cosine to zero.
 
     Args:
         model: Network to train.
         epochs: Passes over the members.
         batch_size: Examples per update.
         lr: Peak learning rate, for batches of ``batch_size``.
-        momentum: Nesterov momentum, 0 to below 1.
+        momentum: From 0 to below 1.
         weight_decay: L2 coefficient, coupled as in SGD.
         augment: Random flip and 4-pixel crop (images).
         defense: What protects the model.
@@ -48,6 +51,10 @@ class Recipe:
             normalization statistics included. Nothing trains all.
         lora: Rank of low-rank adapters on the linear layers outside of ``trainable``, merged into their weights; 0
             for none.
+        nesterov: Whether momentum is Nesterov's.
+        warmup: Epochs over which the learning rate rises linearly; 0 for none, and at least one epoch comes after them.
+        milestones: In place of the cosine, pairs of a share of the training, 0 to below 1, and the share of ``lr`` from
+            there on: [[0.5, 0.1], [0.8, 0.01]] divides by 10 in the middle and again after four fifths.
     """
 
     model: Model = field(default_factory=ResNet)
@@ -64,6 +71,9 @@ class Recipe:
     start: str | None = None
     trainable: tuple[str, ...] | None = None
     lora: int = 0
+    nesterov: bool = True
+    warmup: int = 1
+    milestones: tuple[tuple[float, float], ...] = ()
 
     def __post_init__(self) -> None:
         fits = {
@@ -75,6 +85,8 @@ class Recipe:
             "precision": (self.precision in ("float32", "bfloat16"), "float32 or bfloat16"),
             "lora": (self.lora >= 0, "0 or more"),
             "keep": (self.keep is None or self.keep >= 2, "2 or more, or nothing for every epoch"),
+            "warmup": (self.warmup >= 0, "0 or more"),
+            "milestones": (_rise(self.milestones), "pairs of a share of the training, rising, and a share of lr"),
         }
         found = [
             f"recipe: {name} is {getattr(self, name)}; it must be {rule}."
@@ -104,15 +116,18 @@ class Recipe:
 
     def lr_at(self, step: int, steps_per_epoch: int) -> float:
         """Learning rate of an update, counted from 0."""
-        warm = steps_per_epoch if self.epochs > 1 else 0
+        warm, total = min(self.warmup, self.epochs - 1) * steps_per_epoch, self.epochs * steps_per_epoch
         if step < warm:
             return self.lr * (step + 1) / warm
-        done = (step - warm) / max(self.epochs * steps_per_epoch - warm, 1)
+        if self.milestones:
+            return self.lr * next((part for share, part in reversed(self.milestones) if step / total >= share), 1.0)
+        done = (step - warm) / max(total - warm, 1)
         return self.lr * 0.5 * (1 + math.cos(math.pi * done))
 
     def training_settings(self) -> dict[str, object]:
         """Settings that decide the trained weights: the training key of the store is made from them."""
         settings: dict[str, object] = to_plain(self.with_defense(self.defense.trained_as()))
+        settings.pop("name", None)  # under which a recipe is known shapes no weight
         if self.start is not None:
             settings["start"] = file_checksum(self.start)  # what begins is the content, wherever it lies
         # Left out where they change nothing: trainings from before these settings keep their key.
@@ -130,3 +145,15 @@ class Recipe:
         trained: Trained = fit(self, members, holdout, seed)
         finished = self.defense.finish(trained, generator)
         return self.defense.release(finished.model)
+
+
+def _rise(milestones: tuple[tuple[float, float], ...]) -> bool:
+    """Whether they are pairs, the shares of the training rising within 0 to below 1 and those of ``lr`` above 0."""
+    if any(len(one) != 2 for one in milestones):
+        return False
+    shares = [share for share, _ in milestones]
+    return (
+        shares == sorted(set(shares))
+        and all(0 <= share < 1 for share in shares)
+        and all(0 < part < math.inf for _, part in milestones)
+    )

@@ -15,6 +15,9 @@ STACK = 16  # models in a stack, at most
 # Multiplications that one forward pass of one batch may take: beyond, arithmetic is what costs, and a stack only falls
 # out of the processor's caches. Measured by benchmarks/fleet.py on two cores.
 MOST_WORK = 4e7
+# Multiplications of all forward passes that training a stack may take: what is killed in it is lost, so it ends in
+# minutes. A stack of two is the smallest, as one model is trained as two; rate measured by benchmarks/fleet.py.
+MOST_AT_STAKE = 1e12
 _HOOKS = ("prepared", "wrap", "batch", "targets", "loss", "step", "end_epoch")
 
 
@@ -46,6 +49,22 @@ def stackable(recipe: Recipe, shape: tuple[int, ...], n_classes: int, n_threads:
         except Exception:  # a misfit is told elsewhere, in words
             return False
         return stacks(net) and recipe.batch_size * multiplications(net, shape) <= MOST_WORK
+
+
+@functools.cache
+def largest_stack(recipe: Recipe, shape: tuple[int, ...], n_classes: int, n_members: int) -> int:
+    """Models that a stack may hold so that a kill costs minutes; of those whose models are ``stackable``.
+
+    Args:
+        recipe: How they are trained.
+        shape: Of one input.
+        n_classes: Of the labels.
+        n_members: Of each model.
+    """
+    recipe = recipe.defense.trained_as().adapt(recipe)
+    with torch.device("meta"):
+        each = multiplications(recipe.model.network(shape, n_classes), shape) * n_members * recipe.epochs
+    return min(STACK, max(2, int(MOST_AT_STAKE / each)))
 
 
 def multiplications(net: nn.Module, shape: tuple[int, ...]) -> float:
