@@ -34,7 +34,7 @@ from processes import await_draft, kill, start
 
 from membrane.cli import main as membrane
 from membrane.core import Store, StoreError
-from membrane.core.store import Entry, alone, write_json
+from membrane.core.store import Entry, write_json
 from membrane.core.upkeep import prune, survey
 
 KIND = "numbers"
@@ -104,7 +104,7 @@ class Reader:
             self._compare(key, entry)
 
     def _read_alone(self, key: str) -> None:
-        with alone(self.store.path(KIND, key)):
+        with self.store.files.alone(KIND):
             if not self.store.has(KIND, key):  # its writer was killed between removing and replacing
                 self.counts["entries that a kill removed until they were written again"] += 1
                 return
@@ -125,7 +125,7 @@ class Reader:
         """Verify the whole store and prune it, beside its writers."""
         self.counts["surveys and prunes beside the writers"] += 1
         self.problems += [f"survey: {one.problem}" for one in survey(self.store).damaged]
-        gone = [path.name for path in prune(self.store)]
+        gone = [Path(path).name for path in prune(self.store)]
         self.counts["files of killed writers pruned"] += len(gone)
         self.problems += [f"prune removed {name}" for name in gone if name.endswith(".json")]
 

@@ -87,6 +87,23 @@ def test_check_says_what_a_run_resolves_and_costs(tiny: Path, say: Say) -> None:
     assert " thread" in words
 
 
+def test_check_and_audit_look_into_the_store_that_is_named(tiny: Path, tmp_path: Path, say: Say) -> None:
+    shared = tmp_path / "shared"
+    file = tmp_path / "run.toml"
+    file.write_text(f"{tiny.read_text()}store = {str(shared)!r}\n")
+    assert say("audit", file, "--out", tmp_path / "a", "--quiet")[0] == 0
+    assert not (tmp_path / "a" / "store").exists()
+    assert read_json(tmp_path / "a" / "audit.json")["settings"]["store"] == str(shared)
+    status, out, _ = say("check", file)
+    assert status == 0
+    assert f"in {shared}; " in " ".join(out.split())
+    assert say("audit", tiny, "--out", tmp_path / "b", "--store", shared, "--quiet", "--only-finished")[0] == 0
+    assert read_json(tmp_path / "b" / "results.json") == read_json(tmp_path / "a" / "results.json")
+    status, _, err = say("audit", tiny, "--out", tmp_path / "c", "--store", "nothing://x", "--quiet")
+    assert status == 2
+    assert "Protocol not known" in err
+
+
 def test_check_trains_nothing_and_lists_all_that_stops_a_run(tmp_path: Path, say: Say) -> None:
     file = tmp_path / "run.toml"
     text = runs.TINY.replace("holdout = 500", "holdout = 100").replace("references = 4", "references = 5")

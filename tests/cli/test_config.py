@@ -51,6 +51,17 @@ def test_an_engine_is_read_and_a_wrong_one_refused() -> None:
     assert mistakes(runs.settings(engine=3)) == ('engine is 3; give a name or a table such as { name = "processes" }.',)
 
 
+def test_a_store_counts_from_the_files_folder_or_is_a_url(tmp_path: Path) -> None:
+    run = run_from(runs.settings(store="../kept"), tmp_path)
+    assert run.store == str(tmp_path / ".." / "kept")
+    assert run_from(json.loads(json.dumps(run.plain())), HERE) == run
+    assert run_from(runs.settings(store="memory://a/b"), HERE).store == "memory://a/b"
+    assert run_from(runs.settings(), HERE).store is None
+    assert "Protocol not known" in mistakes(runs.settings(store="nothing://x"))[0]
+    for wrong in (3, "", " ", "a\0b", ["x"]):
+        assert "give a folder, or a URL" in mistakes(runs.settings(store=wrong))[0]
+
+
 def test_the_template_is_a_run(tmp_path: Path) -> None:
     (tmp_path / "run.toml").write_text(TEMPLATE)
     assert isinstance(read_run(tmp_path / "run.toml"), Run)

@@ -13,6 +13,7 @@ import torch
 from membrane.cli import main
 from membrane.core import Store
 from membrane.core.upkeep import survey
+from tests.core import places
 
 Say = Callable[..., tuple[int, str, str]]
 
@@ -34,8 +35,8 @@ def run_folder(tmp_path: Path) -> Path:
     for kind in ("training", "release"):
         for key in ("a", "b"):
             store.save(kind, key, {"x": torch.zeros(3)}, {})
-    store.path("release", "a").with_suffix(".safetensors").write_bytes(b"")
-    store.path("training", "b").unlink()
+    Path(store.path("release", "a")).write_bytes(b"")
+    store.files.remove("training/b.json")
     (tmp_path / "store" / "release" / ".c.json.1.1.tmp").touch()
     return tmp_path
 
@@ -96,6 +97,29 @@ def test_weights_stay_where_they_are_all_there_is(tmp_path: Path, say: Say) -> N
     assert status == 2
     assert "nothing would be left" in err
     assert Store(tmp_path).has("training", "a")
+
+
+@pytest.mark.parametrize("place", [one for one in places.REMOTE if one != "file"])
+def test_a_store_on_a_url_is_listed_verified_and_pruned(place: str, tmp_path: Path, say: Say) -> None:
+    with places.store_at(place, tmp_path) as store:
+        for key in ("a", "b"):
+            store.save("release", key, {"x": torch.zeros(3)}, {})
+        store.save("training", "a", {"x": torch.zeros(3)}, {})
+        status, out, err = say("ls", store.root)
+        assert (status, err) == (0, "")
+        assert "release 2" in out
+        assert " s ago" in out
+        places.damage(store, "release/a.safetensors", lambda content: content[:-1])
+        status, out, _ = say("verify", store.root, "--quiet")
+        assert status == 1
+        assert "release/a: " in out
+        assert f"membrane store prune {store.root}" in out
+        status, out, _ = say("prune", store.root, "--yes")  # a writer may be at it
+        assert (status, store.has("release", "a")) == (0, True)
+        assert "left alone" in out
+        status, out, _ = say("prune", store.root, "--weights", "--yes")
+        assert status == 0
+        assert list(store.keys("training")) == []
 
 
 def test_a_folder_without_a_store_is_refused(tmp_path: Path, say: Say) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import os
+import signal
 from pathlib import Path
 
 import torch
 
 from membrane.core import Store
+from membrane.core.remote import Remote
 
 N_KEYS = 3
 
@@ -36,3 +39,24 @@ def save_one_key(root: Path, start: int, times: int) -> None:
 def check_whole(store: Store, key: str) -> None:
     entry = store.load("numbers", key)
     assert (entry.tensors["all"] == entry.facts["number"]).all()
+
+
+def save_and_die_before_the_json(url: str) -> None:
+    """Kills itself when the tensors lie there and the JSON is about to."""
+    files = Remote(url)
+    write = files._write
+
+    def die(name: str, content: bytes) -> None:
+        if name.endswith(".json"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        write(name, content)
+
+    files._write = die  # type: ignore[method-assign]
+    save(Store(files), "key", 2)
+
+
+def save_forever_at(url: str, environment: dict[str, str], start: int) -> None:
+    """As ``save_forever``, at a URL."""
+    os.environ.update(environment)
+    for number in itertools.count(start):
+        save(Store(url), f"key{number % N_KEYS}", number)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import os
 import pickle
@@ -7,7 +8,7 @@ import random
 import resource
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -16,9 +17,11 @@ import pytest
 import torch
 
 from membrane.core import Store, StoreError
-from membrane.core.store import read_json, read_tensors, write_bytes, write_json, write_tensors
+from membrane.core.errors import UnreadableError
+from membrane.core.files import write_bytes
+from membrane.core.store import read_json, read_tensors, write_json, write_tensors
 from tests import processes
-from tests.core import jobs
+from tests.core import jobs, places
 
 TENSORS = {
     "float": torch.tensor([[1.5, -0.0], [float("inf"), float("nan")]]),
@@ -33,15 +36,22 @@ def bits(tensor: torch.Tensor) -> bytes:
     return bytes(tensor.contiguous().untyped_storage())
 
 
+@pytest.fixture(params=places.STORES)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """What is asked of this one holds wherever a store may lie."""
+    with places.store_at(request.param, tmp_path / "new" / "folder") as store:
+        jobs.save(store, "key", 1)
+        yield store
+
+
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
+def local(tmp_path: Path) -> Store:
     store = Store(tmp_path / "store")
     jobs.save(store, "key", 1)
     return store
 
 
-def test_an_entry_comes_back_bit_for_bit(tmp_path: Path) -> None:
-    store = Store(tmp_path / "new" / "folder")
+def test_an_entry_comes_back_bit_for_bit(store: Store) -> None:
     facts = {"list": [1, 2.5, None, True], "text": "é", "nested": {"a": {}}}
     store.save("kind", "key", TENSORS, facts)
     entry = store.load("kind", "key")
@@ -84,19 +94,38 @@ def test_entries_are_listed_and_replaced(store: Store) -> None:
     jobs.save(store, "key", 2)
     assert store.facts("numbers", "key")["number"] == 2
     jobs.check_whole(store, "key")
-    with pytest.raises(StoreError, match=r"cannot read .*other\.json"):
+    with pytest.raises(StoreError, match=r"cannot read .*other\.json") as refusal:
         store.load("numbers", "other")
+    assert not isinstance(refusal.value, UnreadableError)
+
+
+def test_the_files_are_the_same_bytes_everywhere(store: Store, tmp_path: Path) -> None:
+    other = Store(tmp_path / "other")
+    for one in (store, other):
+        one.save("kind", "key", TENSORS, {"a": 1})
+    assert store.files.names("kind") == other.files.names("kind") == [".lock", "key.json", "key.safetensors"]
+    for name in store.files.names("kind"):
+        assert store.files.read(f"kind/{name}") == other.files.read(f"kind/{name}")
+    assert [one.n_bytes for one in store.files.found("kind")] == [one.n_bytes for one in other.files.found("kind")]
+
+
+def test_a_store_can_be_sent_to_another_process(store: Store) -> None:
+    sent = pickle.loads(pickle.dumps(store.absolute()))
+    assert sent.root == store.root
+    jobs.check_whole(sent, "key")
+    jobs.save(sent, "more", 2)
+    assert list(store.keys("numbers")) == ["key", "more"]
 
 
 def test_an_entry_without_its_json_does_not_exist(store: Store) -> None:
-    store.path("numbers", "key").unlink()
+    assert store.files.remove("numbers/key.json")
     assert not store.has("numbers", "key")
     assert list(store.keys("numbers")) == []
     assert store.verify() == []
 
 
-def test_drafts_of_killed_writers_are_removed_and_never_listed(store: Store) -> None:
-    folder = store.path("numbers", "key").parent
+def test_drafts_of_killed_writers_are_removed_and_never_listed(local: Store) -> None:
+    store, folder = local, Path(local.root) / "numbers"
     mine, other = folder / ".key.safetensors.99.1.tmp", folder / ".key2.json.99.1.tmp"
     for draft in (mine, other):
         draft.write_bytes(b"half")
@@ -106,45 +135,31 @@ def test_drafts_of_killed_writers_are_removed_and_never_listed(store: Store) -> 
     assert other.exists(), "somebody may be writing that one"
 
 
-def damage_truncated(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-7])
+def flipped(content: bytes) -> bytes:
+    return content[:-5] + bytes([content[-5] ^ 1]) + content[-4:]
 
 
-def damage_flipped(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[-5] ^= 1
-    path.write_bytes(content)
-
-
-def damage_empty(path: Path) -> None:
-    path.write_bytes(b"")
-
-
-def damage_pickle(path: Path) -> None:
-    path.write_bytes(pickle.dumps({"weights": [1.0]}))
-
-
-def damage_torch_save(path: Path) -> None:
-    torch.save({"weights": torch.zeros(2)}, path)
-
-
-def damage_gone(path: Path) -> None:
-    path.unlink()
+def torch_saved(content: bytes) -> bytes:
+    file = io.BytesIO()
+    torch.save({"weights": torch.zeros(2)}, file)
+    return file.getvalue()
 
 
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        (damage_truncated, "truncated"),
-        (damage_flipped, "altered"),
-        (damage_empty, "truncated"),
-        (damage_pickle, "pickle"),
-        (damage_torch_save, "pickle or a torch.save"),
-        (damage_gone, "cannot read"),
+        (lambda content: content[:-7], "truncated"),
+        (flipped, "altered"),
+        (lambda content: b"", "truncated"),
+        (lambda content: pickle.dumps({"weights": [1.0]}), "pickle"),
+        (torch_saved, "pickle or a torch.save"),
+        (None, "cannot read"),
     ],
 )
-def test_damaged_tensors_are_refused_and_reported(store: Store, damage: object, said: str) -> None:
-    damage(store.path("numbers", "key").with_suffix(".safetensors"))  # type: ignore[operator]
+def test_damaged_tensors_are_refused_and_reported(
+    store: Store, damage: Callable[[bytes], bytes] | None, said: str
+) -> None:
+    places.damage(store, "numbers/key.safetensors", damage)
     with pytest.raises(StoreError, match=said):
         store.load("numbers", "key")
     assert len(store.verify()) == 1
@@ -157,7 +172,7 @@ def test_damaged_tensors_are_refused_and_reported(store: Store, damage: object, 
     ["", "{", "[1, 2]", '{"facts": 3, "sha256": "x"}', '{"facts": {}}', "[" * 100_000, '{"facts": {}, "sha256": 1}'],
 )
 def test_damaged_json_is_refused_and_reported(store: Store, content: str) -> None:
-    store.path("numbers", "key").write_text(content)
+    places.damage(store, "numbers/key.json", lambda _: content.encode())
     with pytest.raises(StoreError, match=r"not JSON|not an entry"):
         store.load("numbers", "key")
     assert len(store.verify()) == 1
@@ -208,7 +223,7 @@ def test_a_read_only_folder_is_an_error_that_leaves_it_alone() -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = Store(folder)
         jobs.save(store, "key", 1)
-        for path in (store.root, store.root / "numbers"):
+        for path in (Path(folder), Path(folder) / "numbers"):
             path.chmod(0o555)
         try:
             with as_nobody():
@@ -217,11 +232,13 @@ def test_a_read_only_folder_is_an_error_that_leaves_it_alone() -> None:
                     with pytest.raises(StoreError, match=r"cannot write .*: Permission denied.*bytes are free"):
                         jobs.save(store, key, 2)
                 with pytest.raises(StoreError, match="Permission denied"):
-                    write_json(store.root / "a.json", 1)
+                    write_json(Path(folder) / "a.json", 1)
                 with pytest.raises(StoreError, match="Permission denied"):
                     store.save("new kind", "key", {}, {})
+                with pytest.raises(StoreError, match="Permission denied"):
+                    store.ready("new kind")
         finally:
-            for path in (store.root, store.root / "numbers"):
+            for path in (Path(folder), Path(folder) / "numbers"):
                 path.chmod(0o755)
         jobs.check_whole(store, "key")
         assert store.verify() == []
@@ -248,12 +265,13 @@ def largest_file(n_bytes: int) -> Iterator[None]:
 
 @pytest.mark.parametrize("room", [0, 3_000, 50_000])
 @pytest.mark.parametrize("key", ["new", "key"])
-def test_a_full_disk_is_an_error_that_leaves_the_store_whole(store: Store, key: str, room: int) -> None:
+def test_a_full_disk_is_an_error_that_leaves_the_store_whole(local: Store, key: str, room: int) -> None:
+    store = local
     with largest_file(room), pytest.raises(StoreError, match=r"cannot write .*bytes\): File too large"):
         jobs.save(store, key, 2)
     assert store.facts("numbers", "key")["number"] == 1
     assert list(store.keys("numbers")) == ["key"]
-    assert not list(store.root.rglob("*.tmp"))
+    assert not list(Path(store.root).rglob("*.tmp"))
     jobs.check_whole(store, "key")
     assert store.verify() == []
 
@@ -310,8 +328,9 @@ def test_two_writers_of_one_key_leave_one_whole_entry(tmp_path: Path) -> None:
 
 def test_damage_is_told_by_key(store: Store) -> None:
     jobs.save(store, "other", 5)
-    path = store.path("numbers", "key")
-    path.write_text(json.dumps(read_json(path) | {"sha256": "0" * 64}))
+    places.damage(
+        store, "numbers/key.json", lambda content: json.dumps(json.loads(content) | {"sha256": "0" * 64}).encode()
+    )
     (problem,) = store.verify()
     assert "key.safetensors" in problem
     jobs.check_whole(store, "other")

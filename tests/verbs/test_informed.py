@@ -66,7 +66,7 @@ def test_nothing_is_chosen_by_plain_defenses_or_known_of_functions(store: Store)
 
 
 def test_an_audit_says_whether_the_attacker_knew(tmp_path: Path, store: Store) -> None:
-    settings = {"attacks": ["loss", "midpoint"], "out": store.root.parent}
+    settings = {"attacks": ["loss", "midpoint"], "out": Path(store.root).parent}
     known = membrane.audit(PROTECTED, task(), **settings)  # type: ignore[arg-type]
     assert known.results["entries"][0]["choices_known"] > 1
     assert "gave it to all reference models" in known.to_html(tmp_path / "page.html").read_text()

@@ -11,9 +11,11 @@ from typing import get_args
 from membrane.cli.command import Command
 from membrane.cli.config import Run, read_run
 from membrane.cli.going_on import stoppable
+from membrane.cli.parts import store_of
 from membrane.cli.preflight import examine
 from membrane.cli.progress import Bar
 from membrane.cli.text import wrapped
+from membrane.core.errors import raise_all
 from membrane.core.progress import silent
 from membrane.core.store import write_json
 from membrane.core.text import duration
@@ -28,6 +30,11 @@ FORMAT = "membrane audit run 1"
 def _add(parser: ArgumentParser) -> None:
     parser.add_argument("file", help="the run file")
     parser.add_argument("--out", required=True, help="run folder; a stopped audit goes on where it was")
+    parser.add_argument(
+        "--store",
+        help="where finished models lie, instead of the file's: a folder or a URL such as s3://bucket/prefix, which "
+        "runs and machines may share; in the run folder if neither names one",
+    )
     parser.add_argument("--references", type=int, help="models for each defense, instead of the file's number")
     parser.add_argument(
         "--queries", choices=get_args(Queries), help="ways to ask for each image, instead of the file's"
@@ -51,12 +58,14 @@ def _run(args: Namespace) -> int:
         flight = examine(run, bar)
     out = Path(args.out)
     write_json(out / "audit.json", {"format": FORMAT, "settings": run.plain(), "versions": versions()})
-    with stoppable(out, lambda: show(out, time.monotonic() - start)), Bar(args.quiet) as bar:
+    kept = run.store or str(out / "store")
+    with stoppable(kept, lambda: show(out, time.monotonic() - start)), Bar(args.quiet) as bar:
         audit(
             run.trains,
             flight.task,
             attacks=flight.attacks,
             out=out,
+            store=run.store,
             seed=run.seed,
             title=run.title,
             progress=silent if args.quiet else bar,
@@ -79,10 +88,13 @@ def show(out: Path, seconds: float) -> None:
 
 def _with(run: Run, args: Namespace) -> Run:
     sizes, seed = run.sizes, run.seed if args.seed is None else args.seed
+    wrong: list[str] = []
+    store = run.store if args.store is None else store_of(args.store, Path(), wrong)
+    raise_all(wrong)
     sizes = sizes if args.references is None else dataclasses.replace(sizes, references=args.references)
     sizes = sizes if args.queries is None else dataclasses.replace(sizes, queries=args.queries)
     engine = engine_of(run.engine if args.engine in (None, run.engine.name) else args.engine, args.workers)
-    return dataclasses.replace(run, sizes=sizes, seed=seed, engine=engine)
+    return dataclasses.replace(run, sizes=sizes, seed=seed, engine=engine, store=store)
 
 
 COMMAND = Command(

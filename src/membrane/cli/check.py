@@ -14,6 +14,7 @@ from membrane.cli.cost import missing_trials, non_member_trials
 from membrane.cli.preflight import Preflight, examine
 from membrane.cli.progress import Bar
 from membrane.cli.text import wrapped
+from membrane.core.store import Store
 from membrane.core.text import duration, size
 from membrane.data import Task
 from membrane.training import Recipe
@@ -78,12 +79,13 @@ def _lines(flight: Preflight) -> Iterator[str]:
         yield _line("rates", _rates(name, trials, len(task.membership)))
     yield _line("models", _models(run, task))
     readings = readings_of(flight.attacks)
-    about = estimate_task(run.trains, task, seed=run.seed, readings=readings, engine=run.engine)
+    store = None if run.store is None else Store(run.store)
+    about = estimate_task(run.trains, task, store, run.seed, readings, run.engine)
     unknown = " and what your function writes" if run.recipe is None else ""
     yield _line(
         "disk",
-        f"about {size(about.disk)}{unknown} in the run folder; {size(about.free_disk)} are free here."
-        f"{_tight(about.disk, about.free_disk)}",
+        f"about {size(about.disk)}{unknown} in {run.store or 'the run folder'}"
+        f"{_free(about.disk, about.free_disk, 'there' if run.store else 'here')}",
     )
     yield _line("memory", _memory(run, about))
     yield _line("time", _time(run, about))
@@ -130,17 +132,16 @@ def _epochs(recipe: Recipe) -> int:
     return recipe.defense.adapt(recipe).epochs
 
 
-def _tight(needed: int, free: int) -> str:
-    return "" if needed < free else " THAT IS TOO LITTLE."
+def _free(needed: int, free: int | None, where: str) -> str:
+    if free is None:
+        return "."
+    return f"; {size(free)} are free {where}.{'' if needed < free else ' THAT IS TOO LITTLE.'}"
 
 
 def _memory(run: Run, about: Estimate) -> str:
     if about.memory is None:
         return f"unknown: only {run.train} knows how much it takes."
-    there = ""
-    if about.free_memory is not None:
-        there = f"; {size(about.free_memory)} are free here.{_tight(about.memory, about.free_memory)}"
-    return f"about {size(about.memory)} beside PyTorch and the data{there or '.'}"
+    return f"about {size(about.memory)} beside PyTorch and the data{_free(about.memory, about.free_memory, 'here')}"
 
 
 def _time(run: Run, about: Estimate) -> str:

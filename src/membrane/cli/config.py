@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from membrane.attacks import Attack
-from membrane.cli.parts import attacks_of, data_of, defenses_of, oddities, sizes_of, training_of
+from membrane.cli.parts import attacks_of, data_of, defenses_of, oddities, sizes_of, store_of, training_of
 from membrane.core.errors import SettingError, collected, raise_all
 from membrane.core.settings import did_you_mean, to_plain
 from membrane.data import Source
@@ -20,7 +20,7 @@ from membrane.verbs.sizes import Sizes
 
 T = TypeVar("T")
 
-KEYS = ("title", "seed", "data", "model", "recipe", "train", "defenses", "attacks", "audit", "engine")
+KEYS = ("title", "seed", "data", "model", "recipe", "train", "defenses", "attacks", "audit", "engine", "store")
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class Run:
         title: Heading of the report.
         train: What the file calls the function.
         engine: Where models are trained.
+        store: Folder or URL where finished models lie; the run folder's own if not given.
     """
 
     data: Source
@@ -50,6 +51,7 @@ class Run:
     title: str = "Membership audit"
     train: str | None = None
     engine: Engine = field(default_factory=InProcess)
+    store: str | None = None
 
     @property
     def trains(self) -> dict[str, Recipe | TrainFunction]:
@@ -71,6 +73,7 @@ class Run:
             plain["defenses"] = [{"label": label, **to_plain(one)} for label, one in self.defenses.items()]
         if self.attacks is not None:
             plain["attacks"] = to_plain(self.attacks)
+        plain |= {} if self.store is None else {"store": self.store}
         return plain | {"audit": to_plain(self.sizes), "engine": to_plain(self.engine)}
 
 
@@ -128,9 +131,11 @@ def run_from(settings: Mapping[str, Any], folder: Path) -> Run:
     engine: Engine = InProcess()
     with collected(found):
         engine = engine_of(settings.get("engine", engine))
+    store = store_of(settings["store"], folder, found) if "store" in settings else None
     raise_all(found)
     assert data is not None  # or there would be a mistake
-    return Run(data, recipe, function, defenses, attacks, sizes, seed, title, settings.get("train"), engine)
+    named = settings.get("train")
+    return Run(data, recipe, function, defenses, attacks, sizes, seed, title, named, engine, store)
 
 
 def typed(settings: Mapping[str, Any], key: str, kind: type[T], called: str, default: T, found: list[str]) -> T:

@@ -32,7 +32,7 @@ def _run(args: Namespace) -> int:
     out = Path(args.out)
     if not args.quiet:
         print(wrapped(_WHAT), flush=True)
-    with stoppable(out, lambda: show(out, time.monotonic() - start)), Bar(args.quiet) as bar:
+    with stoppable(str(out / "store"), lambda: show(out, time.monotonic() - start)), Bar(args.quiet) as bar:
         demo(out, seed=args.seed, progress=silent if args.quiet else bar)
     show(out, time.monotonic() - start)
     return 0

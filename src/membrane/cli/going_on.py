@@ -14,11 +14,11 @@ from membrane.verbs import AuditStopped
 
 
 @contextmanager
-def stoppable(out: Path, show: Callable[[], None]) -> Iterator[None]:
+def stoppable(store: str, show: Callable[[], None]) -> Iterator[None]:
     """Ctrl-C and ``kill`` (SIGTERM) alike stop what runs inside, after what is finished was shown.
 
     Args:
-        out: Run folder.
+        store: Path or URL of where finished models lie.
         show: Shows the partial audit that was written there.
 
     Raises:
@@ -33,7 +33,7 @@ def stoppable(out: Path, show: Callable[[], None]) -> Iterator[None]:
             told = f" {stop}"
             if stop.audit is not None:
                 show()
-        kept = f"stopped.{told} Finished models are kept in {out / 'store'}; the same command goes on from there."
+        kept = f"stopped.{told} Finished models are kept in {store}; the same command goes on from there."
         raise KeyboardInterrupt(kept) from None
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from membrane.cli.command import Command
 from membrane.core.errors import SettingError
-from membrane.core.store import write_bytes
+from membrane.core.files import write_bytes
 
 TEMPLATE = """\
 # A run: one data set, one way to train, the defenses to compare. It works as it stands (minutes on two cores).
@@ -50,6 +50,9 @@ audit = { references = 16, canaries = 50, holdout = 500, pool = 1000 }
 # `membrane list engines`: where the reference models are trained. The results are the same, bit for bit, for as many
 # threads; several models at a time on one thread each use a machine better than one on all of them.
 # engine = { name = "processes", threads = 1 }
+
+# Where finished models lie, if not in the run folder: a folder or a URL, which runs and machines may share.
+# store = "s3://bucket/prefix"
 """
 
 

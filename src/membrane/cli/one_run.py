@@ -23,6 +23,7 @@ from membrane.verbs.privacy import DELTA
 def _add(parser: ArgumentParser) -> None:
     parser.add_argument("file", help="the run file")
     parser.add_argument("--out", required=True, help="folder for the model and the results")
+    parser.add_argument("--store", help="folder or URL where the model lies, instead of the file's")
     parser.add_argument("--defense", help="which of the file's defenses, by its label; the first if not given")
     parser.add_argument("--canaries", type=int, default=1000, help="each in the training set by its own coin (1000)")
     parser.add_argument("--attacks", nargs="+", default=["loss"], help="that need no reference models (loss)")
@@ -48,6 +49,7 @@ def _run(args: Namespace) -> int:
             attacks=args.attacks,
             delta=args.delta,
             out=args.out,
+            store=run.store if args.store is None else args.store,
             seed=run.seed if args.seed is None else args.seed,
             title=run.title,
             progress=silent if args.quiet else bar,

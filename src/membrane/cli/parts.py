@@ -12,6 +12,7 @@ from membrane.cli.function import load_function
 from membrane.core.catalogue import Catalogue
 from membrane.core.errors import SettingError, collected, raise_all
 from membrane.core.settings import build, did_you_mean
+from membrane.core.store import Store, is_url
 from membrane.data import CANARIES, SOURCES, Source
 from membrane.models import MLP, MODELS, Model
 from membrane.pptp import DEFENSES
@@ -202,6 +203,17 @@ def attacks_of(settings: Any, found: list[str]) -> tuple[Attack, ...]:  # noqa: 
             made.append(_entry(ATTACKS, plain, "this"))
     found += [f"attacks: {name!r} is listed more than once." for name in _repeated(attack.name for attack in made)]
     return tuple(made)
+
+
+def store_of(named: Any, folder: Path, found: list[str]) -> str | None:  # noqa: ANN401 -- whatever a file holds
+    """Folder, its path made absolute, or URL of the store; None if what is there cannot be used."""
+    if not isinstance(named, str) or not named.strip() or not named.isprintable():
+        found.append(f'store is {named!r}; give a folder, or a URL such as "s3://bucket/prefix".')
+        return None
+    place = named if is_url(named) else str((folder / named).absolute())
+    with collected(found, "store: "):
+        Store(place)
+    return place
 
 
 def _repeated(names: Iterable[str]) -> list[str]:

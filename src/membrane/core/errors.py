@@ -45,6 +45,10 @@ class StoreError(MembraneError):
     """A file on disk is missing, truncated, altered, of the wrong kind, or cannot be written."""
 
 
+class UnreadableError(StoreError):
+    """A file is there and cannot be read now; it may be whole."""
+
+
 class ReleaseError(MembraneError):
     """A release was refused because it would undo another one's protection."""
 

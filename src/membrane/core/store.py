@@ -1,4 +1,4 @@
-"""A folder of finished things: tensors in safetensors, facts in JSON, written whole or not at all.
+"""Finished things, stored: tensors in safetensors, facts in JSON, written whole or not at all.
 
 An entry is two files, ``<kind>/<key>.safetensors`` and ``<kind>/<key>.json``. The JSON is written last
 and holds the SHA-256 of the tensors, so an entry exists exactly when its JSON does, and a process
@@ -7,15 +7,11 @@ killed at any moment leaves either a whole entry or none. Nothing here reads or 
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import json
 import os
-import shutil
-import sys
-import threading
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,13 +22,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from membrane.core.errors import StoreError
+from membrane.core.files import Files, Folder, read_bytes, write_bytes
+from membrane.core.remote import Remote
 
-if sys.platform != "win32":
-    import fcntl
-
-LOCK = ".lock"  # in every folder of a store that was ever written to
 _REDO = "If it lies in a store, `membrane store prune` on that removes it, and it is made again."
 _PICKLE_STARTS = (b"\x80", b"PK\x03\x04")  # a bare pickle; torch.save's zip
+_URL = re.compile(r"[a-z][a-z0-9+.-]+(://|::)", re.IGNORECASE)
+_URL_THROUGH_PATH = re.compile(r"[a-z][a-z0-9+.-]+:/[^/]", re.IGNORECASE)
+_HERE = ("file", "local")  # protocols of this machine's folders
 
 
 @dataclass(frozen=True)
@@ -43,67 +40,20 @@ class Entry:
     facts: dict[str, Any]
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file atomically: readers see the old file or the whole new one.
-
-    Raises:
-        StoreError: If the disk is full, read-only or otherwise refuses; what was there stays.
-    """
-    _put_in_place(_drafts({path: content}))
-
-
-def _drafts(files: Mapping[Path, bytes]) -> dict[Path, Path]:
-    """Whole new files by the path of what they shall replace; none is left behind if one cannot be written."""
-    drafts: dict[Path, Path] = {}
-    for path, content in files.items():
-        drafts[path] = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with drafts[path].open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as problem:
-            _discard(drafts.values())
-            size = f"{len(content):,} bytes"
-            raise StoreError(f"cannot write {path} ({size}): {problem.strerror}.{_room(path)}") from problem
-    return drafts
-
-
-def _put_in_place(drafts: Mapping[Path, Path]) -> None:
-    for path, draft in drafts.items():
-        try:
-            draft.replace(path)
-        except OSError as problem:
-            _discard(drafts.values())
-            raise StoreError(f"cannot write {path}: {problem.strerror}.{_room(path)}") from problem
-
-
-def _discard(paths: Iterable[Path]) -> None:
-    for path in paths:
-        with suppress(OSError):  # none there, or no right to
-            path.unlink()
-
-
-def _room(path: Path) -> str:
-    folder = next(parent for parent in path.absolute().parents if parent.exists())
-    return f" {shutil.disk_usage(folder).free:,} bytes are free there; free some or name another folder."
-
-
 def write_json(path: Path, content: Any) -> None:  # noqa: ANN401 -- any JSON value
     """Write JSON atomically, keys in order, so that equal content is an equal file.
 
     Raises:
         StoreError: If it cannot be written, or holds something that JSON cannot, such as NaN.
     """
-    write_bytes(path, _json(content, path))
+    write_bytes(path, _json(content, path.name))
 
 
-def _json(content: Any, path: Path) -> bytes:  # noqa: ANN401 -- any JSON value
+def _json(content: Any, name: str) -> bytes:  # noqa: ANN401 -- any JSON value
     try:
         return json.dumps(content, indent=1, sort_keys=True, allow_nan=False).encode() + b"\n"
     except (TypeError, ValueError) as problem:
-        raise StoreError(f"{path.name} would hold what JSON cannot: {problem}.") from problem
+        raise StoreError(f"{name} would hold what JSON cannot: {problem}.") from problem
 
 
 def read_json(path: Path) -> Any:  # noqa: ANN401 -- any JSON value
@@ -112,10 +62,12 @@ def read_json(path: Path) -> Any:  # noqa: ANN401 -- any JSON value
     Raises:
         StoreError: If it is missing, unreadable or not JSON.
     """
+    return _parsed_json(read_bytes(path), str(path))
+
+
+def _parsed_json(content: bytes, path: str) -> Any:  # noqa: ANN401 -- any JSON value
     try:
-        return json.loads(path.read_bytes())
-    except OSError as problem:
-        raise StoreError(f"cannot read {path}: {problem.strerror}.") from problem
+        return json.loads(content)
     except (ValueError, RecursionError) as problem:
         raise StoreError(f"{path} is not JSON ({problem}); it is damaged or not ours. Move it away.") from problem
 
@@ -130,17 +82,17 @@ def read_tensors(path: Path, checksum: str | None = None) -> dict[str, torch.Ten
     Raises:
         StoreError: If it is missing, truncated, altered, or something else, such as a pickle.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as problem:
-        raise StoreError(f"cannot read {path}: {problem.strerror}.") from problem
+    return _parsed_tensors(read_bytes(path), str(path), checksum)
+
+
+def _parsed_tensors(content: bytes, path: str, checksum: str | None) -> dict[str, torch.Tensor]:
     tensors = _parse(content, path)
     if checksum not in (None, hashlib.sha256(content).hexdigest()):
         raise StoreError(f"{path} was altered or damaged after it was written. {_REDO}")
     return tensors
 
 
-def _parse(content: bytes, path: Path) -> dict[str, torch.Tensor]:
+def _parse(content: bytes, path: str) -> dict[str, torch.Tensor]:
     try:
         return load(content)
     except KeyError as problem:
@@ -176,49 +128,71 @@ def _own_memory(tensor: torch.Tensor | np.ndarray[Any, Any]) -> torch.Tensor:
     return tensor.detach().to("cpu", copy=True).contiguous()
 
 
-@contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """The only writer in the folder of ``path``, while it lasts.
+def is_url(root: str) -> bool:
+    """Whether this names a place by a protocol, not a folder."""
+    return _URL.match(root) is not None
 
-    The lock dies with its process. Where the system has none, two writers of one key take their chance:
-    what they write is the same, because the key is made from everything that decides it.
 
-    Raises:
-        StoreError: If the folder cannot be written to.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.with_name(LOCK).open("a")
-    except OSError as problem:
-        raise StoreError(f"cannot write {path}: {problem.strerror}.{_room(path)}") from problem
-    with file:
-        if sys.platform != "win32":
-            with suppress(OSError):
-                fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def _files_at(root: str | os.PathLike[str]) -> Files:
+    text = os.fspath(root)
+    if not is_url(text):
+        if _URL_THROUGH_PATH.match(text):
+            raise StoreError(f"{text} was a URL before it went through pathlib. Give it as text.")
+        return Folder(Path(root))
+    protocol, _, rest = text.partition("://")
+    return Folder(Path(rest)) if protocol.lower() in _HERE else Remote(text)
 
 
 class Store:
-    """Finished things by kind and key, under one folder. Safe against kills and against a second writer.
+    """Finished things by kind and key, under one folder or URL.
+
+    In a folder it is safe against kills and against a second writer. Object storage writes an object whole or not at
+    all, but has no lock and no rename. A kill leaves no half entry there either: the JSON comes last, and one that does
+    not fit new tensors is removed before them, so that the old entry is gone if these are refused. Two writers of one
+    key write the same, because the key is made from everything that decides the content; where their bits differ all
+    the same (two kinds of processors, say), a reader may meet the JSON of one beside the tensors of the other, is told
+    so by the checksum, and `membrane store prune` removes what stays that way.
 
     Args:
-        root: The folder; made when first written to.
+        root: The folder, made when first written to; or a URL that fsspec opens, such as ``s3://bucket/prefix``; or
+            files that are open already.
+
+    Raises:
+        StoreError: If a URL cannot be opened on this machine, saying what is missing.
     """
 
-    def __init__(self, root: str | os.PathLike[str]) -> None:
-        self.root = Path(root)
+    def __init__(self, root: str | os.PathLike[str] | Files) -> None:
+        self.files: Files = _files_at(root) if isinstance(root, str | os.PathLike) else root
 
-    def path(self, kind: str, key: str) -> Path:
-        """Path of an entry's JSON; the tensors lie beside it as ``.safetensors``."""
-        return self.root / kind / f"{key}.json"
+    @property
+    def root(self) -> str:
+        """Path of the folder, or URL."""
+        return self.files.where
+
+    def absolute(self) -> Store:
+        """The same store, from whatever working folder."""
+        return Store(self.files.absolute())
+
+    def path(self, kind: str, key: str) -> str:
+        """Path or URL of an entry's tensors; the JSON lies beside them."""
+        return self.files.path(_tensors(kind, key))
+
+    def ready(self, kind: str) -> None:
+        """Return if entries of a kind can be written; to be asked before long work.
+
+        Raises:
+            StoreError: If not, saying what to do.
+        """
+        self.files.claim(kind)
 
     def has(self, kind: str, key: str) -> bool:
         """Whether the entry is there, whole."""
-        return self.path(kind, key).is_file()
+        return self.files.has(_facts(kind, key))
 
     def keys(self, kind: str) -> Iterator[str]:
         """Keys of all whole entries of a kind, sorted."""
-        return (path.stem for path in sorted((self.root / kind).glob("[!.]*.json")))
+        names = self.files.names(kind)
+        return (name.removesuffix(".json") for name in names if name.endswith(".json") and not name.startswith("."))
 
     def save(
         self,
@@ -232,17 +206,16 @@ class Store:
         Raises:
             StoreError: If it cannot be written; nothing else in the store is touched.
         """
-        path = self.path(kind, key)
+        name = _facts(kind, key)
         content = _pack(tensors)
         checksum = hashlib.sha256(content).hexdigest()
-        described = _json({"facts": dict(facts), "sha256": checksum}, path)
-        with alone(path):
-            _discard(path.parent.glob(f".{glob.escape(path.stem)}.*.tmp"))  # drafts that a killed writer left
+        described = _json({"facts": dict(facts), "sha256": checksum}, f"{key}.json")
+        with self.files.alone(kind):
             # Whatever needs room comes first, so that a full disk leaves the old entry as it is.
-            drafts = _drafts({path.with_suffix(".safetensors"): content, path: described})
-            if not self._holds(kind, key, checksum):
-                _discard([path])  # a kill between the two replacements must leave no entry, not two halves
-            _put_in_place(drafts)
+            put_in_place = self.files.drafted({_tensors(kind, key): content, name: described})
+            if self.files.has(name) and not self._holds(kind, key, checksum):
+                self.files.remove(name)  # a kill between the two files must leave no entry, not two halves
+            put_in_place()
 
     def _holds(self, kind: str, key: str, checksum: str) -> bool:
         try:
@@ -256,28 +229,39 @@ class Store:
 
     def _described(self, kind: str, key: str) -> tuple[dict[str, Any], str]:
         """Facts of an entry and the checksum of its tensors."""
-        stored = read_json(self.path(kind, key))
+        name = _facts(kind, key)
+        stored = _parsed_json(self.files.read(name), self.files.path(name))
         fits = isinstance(stored, dict) and isinstance(stored.get("facts"), dict)
         if not fits or not isinstance(stored.get("sha256"), str):
-            raise StoreError(f"{self.path(kind, key)} is not an entry of a membrane store. Move it away.")
+            raise StoreError(f"{self.files.path(name)} is not an entry of a membrane store. Move it away.")
         return stored["facts"], stored["sha256"]
 
     def load(self, kind: str, key: str) -> Entry:
         """The entry, its tensors compared with their checksum.
 
         Raises:
+            UnreadableError: If a file of it cannot be read now.
             StoreError: If it is missing or was altered since it was written.
         """
         facts, checksum = self._described(kind, key)
-        return Entry(read_tensors(self.path(kind, key).with_suffix(".safetensors"), checksum), facts)
+        name = _tensors(kind, key)
+        return Entry(_parsed_tensors(self.files.read(name), self.files.path(name), checksum), facts)
 
     def verify(self) -> list[str]:
         """One sentence for each damaged entry; empty if all is well."""
         problems = []
-        for folder in sorted(path for path in self.root.glob("*") if path.is_dir()):
-            for key in self.keys(folder.name):
+        for kind in self.files.folders():
+            for key in self.keys(kind):
                 try:
-                    self.load(folder.name, key)
+                    self.load(kind, key)
                 except StoreError as problem:
                     problems.append(str(problem))
         return problems
+
+
+def _facts(kind: str, key: str) -> str:
+    return f"{kind}/{key}.json"
+
+
+def _tensors(kind: str, key: str) -> str:
+    return f"{kind}/{key}.safetensors"

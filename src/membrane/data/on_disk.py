@@ -22,9 +22,10 @@ import torch
 from torch import Tensor
 
 from membrane.core.errors import DataError, StoreError, raise_all
+from membrane.core.files import alone, write_bytes
 from membrane.core.progress import Progress, silent
 from membrane.core.settings import fingerprint, to_plain
-from membrane.core.store import alone, read_json, read_tensors, write_bytes, write_json, write_tensors
+from membrane.core.store import read_json, read_tensors, write_json, write_tensors
 from membrane.data.examples import Examples
 from membrane.data.inputs import Npy, refuse_infinite, rows_of
 from membrane.data.listing import Listing

@@ -14,7 +14,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from membrane.core.store import write_bytes
+from membrane.core.files import write_bytes
 from membrane.report import numbers, palette
 from membrane.report.access import Results
 from membrane.report.check import check_results

@@ -54,6 +54,7 @@ def audit(
     subgroups: Mapping[str, Subgroup] | None = None,
     attacks: Sequence[str | Attack] | None = None,
     out: str | os.PathLike[str] | None = None,
+    store: str | os.PathLike[str] | None = None,
     seed: int = 0,
     title: str = "Membership audit",
     informed: bool = True,
@@ -86,7 +87,10 @@ def audit(
         subgroups: By name, a function from the pool's examples to (N,) bool: who belongs. Each is compared with the
             rest, as each class is. ``{"small": lambda pool: pool.x[:, 3] < 10}``
         attacks: Names or objects; by default every attack that this number of models can feed.
-        out: Run folder. Finished models lie there: a killed audit goes on where it was. Temporary if not given.
+        out: Run folder for results, and for finished models if there is no ``store``. Temporary if not given.
+        store: Where finished models lie: a folder, or a URL that fsspec opens ("s3://bucket/prefix"); "store" in
+            ``out`` if not given. A killed audit goes on where it was. Whatever names the same store finds the trainings
+            in it, in another run or on another machine.
         seed: Decides splits, canaries, training and bootstrap.
         title: Heading of the report.
         informed: Whether the attacker knows what a defense chose for the target (PPTP's plan) and gives it to the
@@ -94,7 +98,7 @@ def audit(
         regions: Whether every region of the networks is read and attacked by itself, to show where the leak can be
             read. Adds the attacks "region" and "gradient_norm"; whoever names these gets the same.
         progress: Told what the audit will take, then how far training is.
-        only_finished: Train nothing and report what is finished in ``out``, after a kill for example; marked as
+        only_finished: Train nothing and report what is finished in the store, after a kill for example; marked as
             partial in results and report.
         engine: Where models are trained: "in_process", one after the other; "processes", several at a time on this
             machine; "ray", on a cluster; or one of these with its settings. The results are the same, bit for bit,
@@ -108,10 +112,12 @@ def audit(
         SettingError: If a setting does not fit, before anything is trained.
         NotEnoughDataError: If a named attack cannot run with so many models, before anything is trained; or if
             ``only_finished`` finds fewer than two pairs of models.
-        TrainingError: If a training diverges; finished models stay in the run folder, pipelines that were finished
-            are reported there.
+        StoreError: If the store cannot be reached or written to, before anything is trained.
+        TrainingError: If a training diverges; finished models stay in the store, pipelines that were finished are
+            reported in ``out``.
         OutOfMemoryError: If memory runs out, naming the setting that would fit.
     """
+    kept = None if store is None else Store(store)
     sizes = Sizes(references, canaries, holdout, pool, canary_kind, allow_duplicates, near_duplicates, queries)
     trains, task = _checked(train, _task(data, sizes, seed))
     task = task.grouped(subgroups or {})
@@ -125,7 +131,8 @@ def audit(
     with ExitStack() as meanwhile:
         meanwhile.enter_context(threads(made.threads or torch.get_num_threads()))  # all keys hold their number
         folder = meanwhile.enter_context(tempfile.TemporaryDirectory(prefix="membrane-")) if out is None else out
-        done = _audit(trains, task, chosen, Path(folder), seed, title, informed, progress, only_finished, made)
+        kept = kept or Store(Path(folder) / "store")
+        done = _audit(trains, task, chosen, Path(folder), kept, seed, title, informed, progress, only_finished, made)
         if out is not None:
             keep(done, Path(out))
     return done
@@ -145,6 +152,7 @@ def estimate(
     queries: Queries = "identity",
     attacks: Sequence[str | Attack] | None = None,
     out: str | os.PathLike[str] | None = None,
+    store: str | os.PathLike[str] | None = None,
     seed: int = 0,
     engine: str | Mapping[str, Any] | Engine = "in_process",
     workers: int | None = None,
@@ -165,7 +173,8 @@ def estimate(
         near_duplicates: As in ``audit``.
         queries: As in ``audit``.
         attacks: As in ``audit``.
-        out: Run folder; models that are finished there are not counted.
+        out: Run folder; models that are finished in its store are not counted.
+        store: As in ``audit``.
         seed: As in ``audit``.
         engine: As in ``audit``.
         workers: As in ``audit``.
@@ -173,13 +182,16 @@ def estimate(
     Raises:
         DataError: If the data do not fit.
         SettingError: If a setting does not fit.
+        StoreError: If the store cannot be reached.
         OutOfMemoryError: If a batch does not fit into memory, naming one that does.
     """
+    place = store if store is not None or out is None else Path(out) / "store"
+    kept = None if place is None else Store(place)
     sizes = Sizes(references, canaries, holdout, pool, canary_kind, allow_duplicates, near_duplicates, queries)
     trains, task = _checked(train, _task(data, sizes, seed))
     n_each = references_each(len(task.membership))
     readings = readings_of(choose_attacks(attacks, n_each, n_each, len(task.test)))
-    return estimate_task(trains, task, None if out is None else Path(out), seed, readings, engine_of(engine, workers))
+    return estimate_task(trains, task, kept, seed, readings, engine_of(engine, workers))
 
 
 def _checked(train: Train | Mapping[str, Train], task: Task) -> tuple[dict[str, Train], Task]:
@@ -204,6 +216,7 @@ def _audit(
     task: Task,
     attacks: list[Attack],
     out: Path,
+    store: Store,
     seed: int,
     title: str,
     informed: bool,
@@ -211,14 +224,13 @@ def _audit(
     only_finished: bool,
     engine: Engine,
 ) -> Audit:
-    store = Store(out / "store")
     # Once: a counter in a function, moved by an earlier pipeline, must not change its key.
     functions = {label: identity_of(train) for label, train in trains.items()}
     rest = (trains, functions, task, attacks, store, seed, title, informed)
     if only_finished:
         return so_far(*rest, progress)
     if progress is not silent:  # trying a few batches takes a moment, which nobody would see the use of
-        progress(str(estimate_task(trains, task, out, seed, readings_of(attacks), engine)), 0.0, 1.0)
+        progress(str(estimate_task(trains, task, store, seed, readings_of(attacks), engine)), 0.0, 1.0)
     parts: dict[str, Judged] = {}
     try:
         for i, (label, train) in enumerate(trains.items()):

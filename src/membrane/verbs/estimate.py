@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -49,8 +48,8 @@ class Estimate:
         unknown: Why ``seconds`` is None; empty if it is not.
         memory: Bytes beside PyTorch and the data themselves; None for functions, which are not tried.
         free_memory: Bytes of memory that can be had; None if the system does not tell.
-        disk: Bytes in the run folder; without what a user's function writes.
-        free_disk: Bytes free there.
+        disk: Bytes in the store; without what a user's function writes.
+        free_disk: Bytes free there; None where nobody can tell, as on object storage.
         n_threads: That torch computes with, for each model.
         at_once: Models that are trained at the same time.
     """
@@ -62,7 +61,7 @@ class Estimate:
     memory: int | None
     free_memory: int | None
     disk: int
-    free_disk: int
+    free_disk: int | None
     n_threads: int
     at_once: int = 1
 
@@ -74,7 +73,7 @@ class Estimate:
             found.append(
                 f"About {megabytes(self.memory)} of memory are needed, {megabytes(self.free_memory)} are free."
             )
-        if self.disk > self.free_disk:
+        if self.free_disk is not None and self.disk > self.free_disk:
             found.append(f"About {megabytes(self.disk)} on disk are needed, {megabytes(self.free_disk)} are free.")
         return tuple(found)
 
@@ -91,7 +90,7 @@ class Estimate:
 def estimate_task(
     trains: Mapping[str, Train],
     task: Task,
-    out: Path | None = None,
+    store: Store | None = None,
     seed: int = 0,
     readings: Sequence[Reading] = (),
     engine: Engine | None = None,
@@ -103,25 +102,24 @@ def estimate_task(
     Args:
         trains: By label.
         task: Data and membership.
-        out: Run folder, whose finished models are not counted.
+        store: Where finished models lie, which are not counted; room is looked for in the working folder if not given.
         seed: Of the audit, which finished models are known by.
         readings: What is read off every model beyond its signals.
         engine: That trains; one model after the other if not given.
     """
     engine = engine or InProcess()
     with threads(engine.threads or torch.get_num_threads()):
-        return _estimate(trains, task, out, seed, readings, engine)
+        return _estimate(trains, task, store, seed, readings, engine)
 
 
 def _estimate(
     trains: Mapping[str, Train],
     task: Task,
-    out: Path | None,
+    store: Store | None,
     seed: int,
     readings: Sequence[Reading],
     engine: Engine,
 ) -> Estimate:
-    store = None if out is None else Store(out / "store")
     left = {label: _unfinished(label, train, task, store, seed, readings) for label, train in trains.items()}
     calls = sum(len(rows) for label, rows in left.items() if not isinstance(trains[label], Recipe))
     seconds, unknown, n_trainings, memory = 0.0, "", calls, 0
@@ -152,7 +150,6 @@ def _estimate(
     pace = min(at_once, max(processors() // n_threads, 1))  # what shares processors is not faster
     if calls:
         unknown = "only your function knows how long it takes"
-    free = next(parent for parent in [out or Path(), *(out or Path()).absolute().parents] if parent.exists())
     return Estimate(
         n_models=len(task.membership),
         n_trainings=n_trainings,
@@ -161,7 +158,7 @@ def _estimate(
         memory=None if calls else memory * at_once + _signal_bytes(task),
         free_memory=free_bytes(torch.device("cpu")),
         disk=disk_bytes(trains, task),
-        free_disk=shutil.disk_usage(free).free,
+        free_disk=(store or Store(Path())).files.free_bytes(),
         n_threads=n_threads,
         at_once=at_once,
     )
@@ -197,7 +194,7 @@ def questions(task: Task, readings: Sequence[Reading] = ()) -> int:
 
 
 def disk_bytes(trains: Mapping[str, Train], task: Task) -> int:
-    """Bytes in the run folder, about: final weights and trail once for each training, signals for each pipeline."""
+    """Bytes in the store, about: final weights and trail once for each training, signals for each pipeline."""
     weights = 0
     for recipe in trainings(trains).values():
         kept = len(kept_epochs(_epochs(recipe), recipe.keep))

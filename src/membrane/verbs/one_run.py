@@ -132,6 +132,7 @@ def audit_one_run(
     delta: float = DELTA,
     level: float = LEVEL,
     out: str | os.PathLike[str] | None = None,
+    store: str | os.PathLike[str] | None = None,
     seed: int = 0,
     title: str = "Audit with one training",
     progress: Progress = silent,
@@ -153,7 +154,8 @@ def audit_one_run(
         shares: Of the canaries that are guessed about, half of them to be in, above 0, at most 1.
         delta: Of the (epsilon, delta) that is bounded, 0 to 1 / (2 m).
         level: Confidence (0.95 means 95 %).
-        out: Run folder for the trained model and the results; temporary if not given.
+        out: Run folder for the results, and for the trained model if there is no ``store``; temporary if not given.
+        store: As in ``audit``.
         seed: Decides splits, canaries, coins and training.
         title: Of the results.
         progress: Told how far training is.
@@ -161,11 +163,13 @@ def audit_one_run(
     Raises:
         DataError: If the data do not fit, before anything is trained.
         SettingError: If a setting does not fit, before anything is trained.
+        StoreError: If the store cannot be reached or written to, before anything is trained.
         NotEnoughDataError: If an attack needs what one model does not give, before anything is trained.
         TrainingError: If the training diverges.
         OutOfMemoryError: If memory runs out, naming the setting that would fit.
     """
     _refuse(canaries, shares, delta, level)
+    kept = None if store is None else Store(store)
     splits = splits_of(data, seed)
     drawn = make_task(
         splits,
@@ -188,12 +192,12 @@ def audit_one_run(
         "delta": delta,
         "level": level,
     }
-    if out is not None:
-        done = _audited(train, task, chosen, settings, Path(out), title, progress)
-        done.save(out)
-        return done
     with tempfile.TemporaryDirectory(prefix="membrane-") as folder:
-        return _audited(train, task, chosen, settings, Path(folder), title, progress)
+        kept = kept or Store(Path(folder if out is None else out) / "store")
+        done = _audited(train, task, chosen, settings, kept, title, progress)
+    if out is not None:
+        done.save(out)
+    return done
 
 
 def flipped(task: Task, seed: int) -> Task:
@@ -243,11 +247,11 @@ def _audited(
     task: Task,
     attacks: Sequence[Attack],
     settings: Mapping[str, Any],
-    out: Path,
+    store: Store,
     title: str,
     progress: Progress,
 ) -> OneRun:
-    bank = train_fleet(train, task, Store(out / "store"), settings["seed"], progress, readings=readings_of(attacks))
+    bank = train_fleet(train, task, store, settings["seed"], progress, readings=readings_of(attacks))
     seen = _seen(bank.pool.map(lambda values: values[:, task.canaries]), bank.test, task)
     scores = {attack.name: attack(seen) for attack in attacks}
     is_member = task.membership[0, task.canaries]

@@ -1,4 +1,4 @@
-"""``membrane store``: what lies in the store of a run folder, whether it is sound, and the removal of what is not."""
+"""``membrane store``: what lies in a store, whether it is sound, and the removal of what is not."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ COMMANDS = (ls.COMMAND, verify.COMMAND, prune.COMMAND)
 
 def _add(parser: ArgumentParser) -> None:
     for command, one in subparsers(parser, COMMANDS):
-        one.add_argument("folder", help="run folder of an audit, or the store in it")
+        one.add_argument(
+            "place", metavar="STORE", help="run folder of an audit, the store in it, or what was given as --store"
+        )
         command.add(one)
         one.set_defaults(run_store=command.run)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from argparse import ArgumentParser, Namespace
 from dataclasses import asdict
-from pathlib import Path
 
 from membrane.cli.command import Command
 from membrane.cli.text import table
@@ -18,10 +17,10 @@ def _add(parser: ArgumentParser) -> None:
 
 
 def _run(args: Namespace) -> int:
-    store = find_store(Path(args.folder))
+    store = find_store(args.place)
     found = shelves(store)
     if args.json:
-        print(json.dumps({"store": str(store.root), "kinds": [asdict(one) for one in found]}, indent=1))
+        print(json.dumps({"store": store.root, "kinds": [asdict(one) for one in found]}, indent=1))
         return 0
     print(f"{store.root}:\n")
     print(table([["kind", "entries", "size", "newest", "oldest"], *(_row(one) for one in found)]))

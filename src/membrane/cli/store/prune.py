@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
-from pathlib import Path
 
 from membrane.cli.command import Command
 from membrane.cli.text import wrapped
@@ -27,7 +26,7 @@ def _add(parser: ArgumentParser) -> None:
 
 
 def _run(args: Namespace) -> int:
-    store = find_store(Path(args.folder))
+    store = find_store(args.place)
     kinds = _weights(store) if args.weights else ()
     planned = list(_planned(store, kinds))
     for line in planned or ["Nothing is damaged or left over."]:

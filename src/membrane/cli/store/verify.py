@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
-from pathlib import Path
 
 from membrane.cli.command import Command
 from membrane.cli.progress import Bar
@@ -22,24 +21,24 @@ def _add(parser: ArgumentParser) -> None:
 
 
 def _run(args: Namespace) -> int:
-    store = find_store(Path(args.folder))
+    store = find_store(args.place)
     with Bar(args.quiet) as bar:
         found = survey(store, lambda done, total: bar("reading", done, total))
     if args.json:
-        print(json.dumps({"store": str(store.root), **_plain(found)}, indent=1))
+        print(json.dumps({"store": store.root, **_plain(found)}, indent=1))
     else:
-        for line in _lines(found, args.folder):
+        for line in _lines(found, args.place):
             print(wrapped(line))
     return DAMAGED if found.damaged else 0
 
 
 def _plain(found: Survey) -> dict[str, object]:
     damaged = [{"kind": one.kind, "key": one.key, "problem": one.problem} for one in found.damaged]
-    left = {"orphans": [str(path) for path in found.orphans], "drafts": [str(path) for path in found.drafts]}
+    left = {"orphans": found.orphans, "drafts": found.drafts}
     return {"n_entries": found.n_entries, "n_bytes": found.n_bytes, "damaged": damaged, **left}
 
 
-def _lines(found: Survey, folder: str) -> Iterator[str]:
+def _lines(found: Survey, place: str) -> Iterator[str]:
     for one in found.damaged:
         yield f"{one.kind}/{one.key}: {one.problem}"
     yield (
@@ -47,7 +46,7 @@ def _lines(found: Survey, folder: str) -> Iterator[str]:
         f"writers: {len(found.orphans):,} tensors without their JSON, {len(found.drafts):,} unfinished files."
     )
     if found.damaged or found.orphans or found.drafts:
-        yield f"Next: membrane store prune {folder} removes them; what is missing then is made again when it is needed."
+        yield f"Next: membrane store prune {place} removes them; what is missing then is made again when it is needed."
 
 
 COMMAND = Command(

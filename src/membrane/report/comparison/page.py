@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from membrane.core.store import write_bytes
+from membrane.core.files import write_bytes
 from membrane.report import numbers
 from membrane.report.access import Results
 from membrane.report.comparison import tables

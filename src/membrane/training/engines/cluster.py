@@ -28,7 +28,7 @@ class RayCluster(Engine):
     """Train as tasks on a Ray cluster.
 
     Every node needs membrane in the same versions, processors of one kind (others may compute other bits), and the
-    run folder under the same path: finished models go there directly.
+    store under the same path, or at a URL: finished models go there directly.
 
     Args:
         workers: Models at the same time, at most; if not given, as many as the cluster has room for.
