@@ -15,7 +15,9 @@ from membrane.cli.preflight import examine
 from membrane.core.errors import MembraneError, SettingError
 from membrane.data import LongTail, Parquet, Unique
 from membrane.defenses import RelaxLoss
+from membrane.models import MLP
 from membrane.pptp import PPTP, FrozenPlan, Plan, Stretch
+from membrane.training import RECIPES
 from membrane.training.engines import Processes, RayCluster
 from tests.cli import runs
 
@@ -314,3 +316,26 @@ def test_queries_are_a_setting_of_the_audit() -> None:
     assert examine(run).task.queries == run.sizes.queries == "shifts"
     (refusal,) = mistakes(runs.settings(audit={**sizes, "queries": "mirrors"}))
     assert refusal == "audit: queries is 'mirrors'; it must be one of 'identity', 'mirror', 'shifts'."
+
+
+def test_a_recipe_has_a_name_its_own_model_and_what_is_set_beside_it() -> None:
+    run = run_from(runs.settings(recipe={"name": "lab_cifar10", "epochs": 3}, model=None), HERE)
+    assert run.recipe == RECIPES.make({"name": "lab_cifar10", "epochs": 3})
+    assert run_from(json.loads(json.dumps(run.plain())), HERE) == run
+    steps = run_from(runs.settings(recipe={"name": "lab_cifar10", "milestones": [[0.5, 1]]}), HERE).recipe
+    assert steps is not None
+    assert (steps.model, steps.milestones) == (MLP((8,)), ((0.5, 1.0),))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "says"),
+    [
+        ({"name": "lab_cifar"}, "no recipe is called 'lab_cifar'. Did you mean 'lab_cifar10'?"),
+        ({"name": 3}, "recipe: name is 3"),
+        ({"name": ["lab_cifar10"]}, "recipe: name is ['lab_cifar10']"),
+        ({"name": "lab_cifar10", "epoch": 3}, "Did you mean 'epochs'?"),
+        ({"milestones": [0.5]}, "milestones is (0.5,)"),
+    ],
+)
+def test_recipes_that_are_none_are_refused(recipe: dict[str, Any], says: str) -> None:
+    assert any(says in text for text in mistakes(runs.settings(recipe=recipe)))

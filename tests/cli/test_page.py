@@ -12,7 +12,7 @@ from membrane.cli import main
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
-@pytest.mark.parametrize("kind", ["attacks", "estimators"])
+@pytest.mark.parametrize("kind", ["attacks", "estimators", "recipes"])
 def test_the_page_is_that_of_the_code(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", kind, "--markdown"]) == 0
     made = capsys.readouterr().out

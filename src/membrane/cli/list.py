@@ -20,7 +20,7 @@ from membrane.core.settings import to_plain
 from membrane.data import SOURCES
 from membrane.models import MODELS
 from membrane.pptp import DEFENSES, LOCATORS
-from membrane.training import Defense
+from membrane.training import RECIPES, Defense
 from membrane.training.engines import ENGINES
 
 CATALOGUES: Mapping[str, Catalogue[Any]] = {
@@ -30,10 +30,13 @@ CATALOGUES: Mapping[str, Catalogue[Any]] = {
     "models": MODELS,
     "data": SOURCES,
     "engines": ENGINES,
+    "recipes": RECIPES,
 }
 _FACTS = {  # class attribute to what the text calls it
     "source": "source",
     "kind": "kind",
+    "made_for": "made for",
+    "measured": "measured",
     "acts_on": "acts on",
     "trains": "trains",
     "extra_data": "extra data",
@@ -135,5 +138,9 @@ def _shown(entry: Mapping[str, Any]) -> str:
 
 
 COMMAND = Command(
-    "list", "list attacks, defenses, estimators, models, data or engines", "membrane list attacks --json", _add, _run
+    "list",
+    "list attacks, defenses, estimators, models, data, engines or recipes",
+    "membrane list attacks --json",
+    _add,
+    _run,
 )

@@ -11,7 +11,15 @@ from typing import Any
 
 from membrane.core.catalogue import Catalogue
 
-_COLUMNS = {"threat_model": "opens", "needs": "needs", "queries": "queries", "trains": "trains", "source": "source"}
+_COLUMNS = {
+    "threat_model": "opens",
+    "needs": "needs",
+    "queries": "queries",
+    "trains": "trains",
+    "made_for": "made for",
+    "measured": "measured",
+    "source": "source",
+}
 
 
 def page(kind: str, catalogue: Catalogue[Any], entries: Sequence[Mapping[str, Any]]) -> str:

@@ -4,6 +4,9 @@ Source: Aerni, Zhang and Tramer 2024, "Evaluations of Machine Learning Privacy D
 arXiv:2404.17399, and its code (github.com/ethz-spylab/misleading-privacy-evals, src/experiments/undefended.py): 64
 models, each on half of CIFAR-10's training images, 500 of which are canaries. Milestones count from the end of the
 warm-up there, so the first step comes after 61 epochs.
+
+Where we differ: their blocks have biases, take the stride in the second convolution and the shortcut from before the
+normalization; the warm-up begins a step higher here; images are normalized by the members' own mean and spread.
 """
 
 from __future__ import annotations
@@ -25,10 +28,6 @@ class AerniCifar10(NamedRecipe):
     measured: ClassVar[str] = (
         "not measured here; the paper's undefended models: test accuracy .945, TPR at 0.1 % FPR .134 on the "
         "population, 1.0 on canaries"
-    )
-    notes: ClassVar[str] = (
-        "their blocks have biases, take the stride in the second convolution and the shortcut from before the "
-        "normalization; the warm-up begins a step higher here"
     )
 
     model: Model = field(default_factory=WRN16x4)

@@ -4,6 +4,9 @@ Source: Fang and Kim 2024, "Center-Based Relaxed Learning Against Membership Inf
 its code (github.com/JEKimLab/UAI24_CRL, conf/train): plain SGD, steps of the learning rate, batches of 256. It splits
 60 000 images into 15 000 for training, 15 000 for testing and a half for shadow models; here that is `pool = 30000`, of
 which every model trains on half.
+
+Where we differ: images are normalized by the members' own mean and spread, theirs by CIFAR's; flip and crop are drawn
+for each image, theirs once for a batch.
 """
 
 from __future__ import annotations
@@ -25,7 +28,6 @@ class LabCifar10(NamedRecipe):
     source: ClassVar[str] = "Fang and Kim 2024, arXiv:2404.17674"
     made_for: ClassVar[str] = "resnet18 on CIFAR-10, 15 000 members"
     measured: ClassVar[str] = _UNMEASURED + "test accuracy .703, train 1.000, AUC of their learned attack .881"
-    notes: ClassVar[str] = "images are normalized by the members' own mean and spread, theirs by CIFAR-10's"
 
     model: Model = field(default_factory=ResNet18)
     epochs: int = 100
@@ -44,10 +46,6 @@ class LabCifar100(NamedRecipe):
     source: ClassVar[str] = "Fang and Kim 2024, arXiv:2404.17674"
     made_for: ClassVar[str] = "resnet18 on CIFAR-100, 15 000 members"
     measured: ClassVar[str] = _UNMEASURED + "test accuracy .581, train 1.000, AUC of their learned attack .869"
-    notes: ClassVar[str] = (
-        "flip and crop are drawn for each image, theirs once for a batch; images are normalized by the members' own "
-        "mean and spread"
-    )
 
     model: Model = field(default_factory=ResNet18)
     epochs: int = 100

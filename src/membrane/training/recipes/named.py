@@ -16,4 +16,3 @@ class NamedRecipe(Recipe):
     source: ClassVar[str]
     made_for: ClassVar[str]  # network and data
     measured: ClassVar[str]  # with it, and where; or that nothing was
-    notes: ClassVar[str] = ""  # where it differs from its source
