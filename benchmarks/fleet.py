@@ -4,8 +4,9 @@
 
 One run, one machine; every way trains the same number of models of the same recipe on the same members, one way after
 the other, and the ratios are between their wall-clock times. Initial weights and order of batches are each way's own,
-so mean test accuracies must agree within three standard errors of their difference, or the run ends with status 1 (sizes
-of batches divide the members: a short last batch alone, which membrane avoids, would tell the ways apart); so it does where the fastest of our engines misses its bar against the well-set loop.
+so mean test accuracies must agree within three standard errors of their difference, or the run ends with status 1.
+Sizes of batches divide the members: a short last batch, which membrane avoids, would tell the ways apart. Status 1
+also where the fastest of our engines misses its bar against the well-set loop.
 
     digits    ResNet of 8 to 32 channels on 8x8 images, bar 3
     location  MLP on 446 features (location30.parquet), bar 3
