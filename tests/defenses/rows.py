@@ -25,8 +25,8 @@ class Row:
         trains: Whether it changes training, instead of only what is done afterwards.
         nonsense: Settings that it must refuse.
         asked: Whether it can train with the questions' recipe; else a file of its own does.
-        slope: Whether its loss of a batch is a function of logits alone that holds nothing constant, so that differences
-            give its gradient; else a file of its own asks.
+        slope: Whether its loss of a batch is a function of the logits that holds none of them constant, so that
+            differences give its gradient; else a file of its own asks.
     """
 
     name: str

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 import torch
 from torch import Tensor
@@ -99,6 +101,7 @@ def test_the_first_two_classes_of_the_known_are_swapped_and_nothing_else() -> No
     assert torch.equal(swapped(P, known[:0], 1.0), P), "nobody is known"
 
 
+@functools.cache
 def purified(defense: Purifier = QUICK) -> Finished:
     return defense.finish(training(Defense()), torch_generator(1))
 
