@@ -11,9 +11,12 @@ from torch import nn
 
 import membrane
 from membrane.core.errors import MembraneError
-from membrane.data import Examples, Task
-from membrane.defenses import EarlyStopping, RelaxLoss, ShortSchedule
+from membrane.data import Digits, Examples, Task, make_task
+from membrane.defenses import SELENA, EarlyStopping, RelaxLoss, ShortSchedule
+from membrane.models import MLP
+from membrane.pptp import DEFENSES
 from membrane.training import Recipe, Trained
+from membrane.training.check import training_mistakes
 from membrane.training.engines import InProcess, Processes
 from membrane.verbs.estimate import estimate_task
 from tests.training import jobs
@@ -109,6 +112,22 @@ def test_a_function_is_not_tried(task: Task) -> None:
 
 def test_a_divergence_leaves_the_time_unknown(task: Task) -> None:
     assert "lr may be too high" in str(membrane.estimate(small_recipe(lr=1e30), task))
+
+
+def test_a_defense_that_a_few_batches_do_not_do_for_is_estimated_all_the_same(task: Task) -> None:
+    selena = small_recipe().with_defense(SELENA(models=10, left_out=4))
+    assert not training_mistakes(selena, task)
+    about = membrane.estimate(selena, task)
+    assert about.seconds is not None
+    assert about.seconds > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in DEFENSES if name not in ("dp_sgd", "rewind_refit")])
+def test_every_defense_is_estimated(name: str) -> None:
+    made = make_task(Digits(test=297).load(), n_models=4, pool=1000, holdout=500, canaries=0, seed=0)
+    train = Recipe(model=MLP((16,)), epochs=12, batch_size=50, lr=0.1).with_defense(DEFENSES.make(name))
+    assert membrane.estimate(train, made).n_trainings == 4
 
 
 def test_too_little_room_is_pointed_at(task: Task) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from membrane.core.errors import TrainingError, collected
+from membrane.core.errors import DataError, SettingError, TrainingError, collected
 from membrane.core.memory import free_bytes
 from membrane.core.settings import fingerprint
 from membrane.core.store import Store
@@ -25,6 +25,7 @@ from membrane.pptp import PPTP
 from membrane.readings import Reading
 from membrane.regions.trail import kept_epochs
 from membrane.training import Defense, Recipe, Trained, fit
+from membrane.training.costs import cost_of
 from membrane.training.engines import Engine, InProcess
 from membrane.training.fleet import finished_rows, stack_size
 from membrane.training.keys import stacks, training_key
@@ -242,6 +243,9 @@ def _tried(recipe: Recipe, task: Task, stack: int) -> tuple[float, float] | None
         model = trained(some).model
     except TrainingError:  # the warm-up is shorter than in the real run
         return None
+    except (SettingError, DataError):  # so few members do not do for this defense: reckon from what it cost elsewhere
+        plain, cost = _tried(recipe.with_defense(Defense()), task, stack), cost_of(recipe.defense.trained_as().name)
+        return None if plain is None else (plain[0] * (1.0 if cost is None else cost.training), plain[1])
     ended = time.perf_counter()
     signals_of(model, some)
     n_updates = len(batches_of(torch.arange(len(some)), recipe.batch_size)) * _epochs(short) * stack

@@ -84,6 +84,7 @@ def compare(
             task = where.task(cell.setting, cell.seed)
             key = cell_key(cell, task, where.attacks, informed)
             if _is_there(folder / file, key):
+                progress("cells with stored models", done + 1, len(cells))
                 continue
             content = {"format": CELL, "key": key, "of": fingerprint(plan["settings"][cell.setting]), **cell.plain}
             told = _named(progress, cell.label, done, len(cells))
@@ -252,4 +253,10 @@ def _is_there(path: Path, key: str) -> bool:
 
 
 def _named(progress: Progress, label: str, done: int, total: int) -> Progress:
-    return lambda what, part, whole: progress(f"{label}: {what}", done + part / max(whole, 1), total)
+    """The whole's progress, told by one of its parts; what a part reads back is no news to the whole."""
+
+    def told(what: str, part: float, whole: float) -> None:
+        name = what.replace("stored models", "models read back")
+        progress(f"{label}: {name}", done + part / max(whole, 1), total)
+
+    return told
