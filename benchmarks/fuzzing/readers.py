@@ -25,8 +25,10 @@ from safetensors.torch import save
 from torch import nn
 
 from benchmarks.fuzzing.mutation import Files, png_chunk, toml
+from membrane.cli.comparison_file import comparison_from
 from membrane.cli.config import read_run, run_from
 from membrane.core import Store
+from membrane.core.settings import fingerprint
 from membrane.core.store import read_tensors
 from membrane.data import CIFAR10, CINIC10, SVHN, ImageFolder, Location30, Parquet, Table, Texas100, TinyImageNet
 from membrane.data.archives.archive import Archive, Original
@@ -34,6 +36,9 @@ from membrane.data.arrays import from_npy
 from membrane.data.on_disk import opened
 from membrane.models.start import start_from
 from membrane.regions import Trail, load_weights
+from membrane.report.comparison import check_comparison
+from membrane.verbs.comparison import Comparison
+from membrane.verbs.comparison.files import CELL, PLAN, PLAN_FILE
 from tests.data import archives
 
 A = TypeVar("A", bound=Archive)
@@ -130,6 +135,72 @@ def _read_plain(folder: Path) -> object:
 
 def _read_toml(folder: Path) -> object:
     return read_run(folder / "run.toml").plain()
+
+
+# Comparisons.
+
+_SETTINGS = {"digits": {name: _RUN[name] for name in ("data", "model", "recipe", "audit")}}
+_COMPARED: dict[str, Any] = {
+    "title": "A comparison", "seed": 1, "seeds": 2, "settings": _SETTINGS, "attacks": ["loss"], "informed": True,
+    "methods": [
+        "undefended", {"name": "early_stopping", "label": "stop", "epoch": [1, 2]},
+        {"name": "relaxloss", "alpha": {"low": 0.1, "high": 1, "log": True}}, {"train": "own:train", "label": "mine"},
+    ],
+    "search": {"trials": 3, "models": 4, "keep": 2},
+}  # fmt: skip
+
+
+def _comparisons() -> list[Files]:
+    return [{"c.json": json.dumps(one).encode()} for one in (_COMPARED, {**_COMPARED, "methods": ["undefended", "l2"]})]
+
+
+def _read_comparison(folder: Path) -> object:
+    try:
+        plain = json.loads((folder / "c.json").read_bytes())
+    except (OSError, ValueError, RecursionError):  # json's own matter
+        plain = {}
+    return comparison_from(plain if isinstance(plain, dict) else {"settings": plain}, folder)
+
+
+def _cell(method: str, accuracy: float, area: float) -> dict[str, Any]:
+    attack = {"auc": {"value": area, "low": area - 0.1, "high": area}, "tpr": [{"fpr": 0.01, "value": 0.1, "n": 9}]}
+    leak = {"attack": "loss", "value": area, "replicates": [area, None, area]}
+    return {
+        "format": CELL, "of": fingerprint({}), "key": "k", "setting": "s", "method": method, "strength": "", "seed": 0,
+        "accuracy": {"test": {"value": accuracy, "low": 0.1, "high": 0.9, "n": 50}, "train": {"value": 1.0}},
+        "accuracy_replicates": [accuracy, None, accuracy],
+        "slices": {"population": {"attacks": {"loss": attack}}},
+        "leakage": {"population": {"auc": leak, "tpr@0.01": leak}},
+        "task": {"source": "x", "n_models": 8, "members_per_model": 9, "canaries": 0, "test": 50},
+        "attacks": [{"name": "loss", "what": "w", "source": "s", "threat_model": "scores", "queries": 1}],
+        "costs": {"train": 1.0, "finish": 0.5},
+    }  # fmt: skip
+
+
+def _compared() -> list[Files]:
+    base, ours = _cell("base", 0.8, 0.9), _cell("ours", 0.7, 0.6)
+    kept = ("format", "of", "key", "setting", "method", "strength", "seed")
+    failed = {name: ours[name] for name in kept} | {"failed": "loss is nan"}
+    trials = [{"values": {"alpha": 1.0}, "accuracy": 0.5, "leakage": 0.6}]
+    plan = {
+        "format": PLAN, "title": "t", "methods": ["base", "ours"], "settings": {"s": {}}, "versions": {},
+        "cells": [{n: one[n] for n in kept[3:]} | {"file": f"cells/s/{one['method']}.json"} for one in (base, ours)],
+        "searches": [{"setting": "s", "method": "ours", "trials": trials}],
+    }  # fmt: skip
+    return [
+        {
+            PLAN_FILE: json.dumps(plan).encode(),
+            "cells/s/base.json": json.dumps(base).encode(),
+            "cells/s/ours.json": json.dumps(second).encode(),
+        }
+        for second in (ours, failed)
+    ]
+
+
+def _read_compared(folder: Path) -> object:
+    done = Comparison.load(folder)
+    check_comparison(done.results)
+    return done.to_markdown()
 
 
 # Tensors.
@@ -599,9 +670,11 @@ def _readers() -> tuple[Reader, ...]:
     return (
         Reader("run file", 5, _runs, _bad_runs, _read_toml),
         Reader("run settings", 5, _plain_runs, lambda: _foreign("run.json"), _read_plain),
+        Reader("comparison file", 3, _comparisons, lambda: _foreign("c.json"), _read_comparison),
+        Reader("comparison", 4, _compared, lambda: _foreign(PLAN_FILE), _read_compared),
         Reader(
             "tensors",
-            18,
+            14,
             _weights,
             _bad_tensors,
             lambda folder: read_tensors(folder / "w.safetensors"),
@@ -624,7 +697,7 @@ def _readers() -> tuple[Reader, ...]:
             _read_entry,
             sealed_entry,
         ),
-        Reader("npy", 17, _npys, _bad_npys, _read_npy),
+        Reader("npy", 14, _npys, _bad_npys, _read_npy),
         Reader("on disk", 4, _on_disk, _bad_on_disk, lambda folder: opened(folder), _sealed_on_disk),
         Reader("CSV", 5, _csvs, _bad_csvs, _read_table("t.csv"), bombs=_csv_bombs),
         Reader("parquet table", 3, _tables, _bad_tables, _read_table("t.parquet"), bombs=_table_bombs),

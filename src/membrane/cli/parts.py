@@ -159,10 +159,10 @@ def sizes_of(settings: Mapping[str, Any], found: list[str]) -> Sizes:
     sizes = Sizes()
     with collected(found):
         plain = dict(table_of(settings, "audit"))
-        kind = plain.pop("canary_kind") if isinstance(plain.get("canary_kind"), Mapping) else None
+        if isinstance(plain.get("canary_kind"), Mapping):
+            plain["canary_kind"] = CANARIES.make(plain["canary_kind"])
         sizes = build(Sizes, plain, "audit")
-        sizes = sizes if kind is None else dataclasses.replace(sizes, canary_kind=CANARIES.make(kind))
-    return sizes
+    return sizes  # noqa: RET504 -- where building it fails, the one from above
 
 
 def defenses_of(settings: Any, found: list[str]) -> dict[str, Defense]:  # noqa: ANN401 -- whatever a file holds

@@ -9,7 +9,7 @@ from membrane.cli.command import Command
 from membrane.core.errors import StoreError
 from membrane.verbs import Audit
 from membrane.verbs.comparison import Comparison
-from membrane.verbs.comparison.outcome import PLAN_FILE
+from membrane.verbs.comparison.files import PLAN_FILE
 
 
 def _add(parser: ArgumentParser) -> None:

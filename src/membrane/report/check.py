@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from membrane.core.errors import StoreError, raise_all
+from membrane.core.shapes import mistakes_of
 
 FORMAT = "membrane results 1"
 
-# A dict names what must be there ("?" = may be missing or null); a one-element list, what each item is; "*", any key.
 _SPREAD = {"value": "number?", "low?": "number", "high?": "number"}
 _RATE = {"value": "number?", "n": "int", "low?": "number", "high?": "number", "level?": "number"}
 _ASKED = {
@@ -81,7 +80,9 @@ _MAP = {"method": "text", "regions": [_REGION], "window?": ["int"], "flags?": ["
 _PLACE = {"region": "text", "of": "text", "slices": {"*": _SPREAD}}
 _ABOUT = {
     **dict.fromkeys(("source", "acts_on", "extra_data", "does_not_stop"), "text"),
-    **{"reading?": "yes/no", "cost?": "text", "notes?": "text"},
+    "reading?": "yes/no",
+    "cost?": "text",
+    "notes?": "text",
 }
 _ENTRY = {
     "label": "text",
@@ -119,7 +120,6 @@ _RESULTS = {
     "tier?": _TIER,
 }
 _BOUND = ("low", "delta", "attack", "n_couples", "n_guesses", "n_correct", "n_audits")
-_KINDS: dict[str, tuple[type, ...]] = {"number": (int, float), "int": (int,), "text": (str,), "yes/no": (bool,)}
 
 
 def check_results(results: Any) -> None:  # noqa: ANN401 -- whatever a file held
@@ -134,50 +134,8 @@ def check_results(results: Any) -> None:  # noqa: ANN401 -- whatever a file held
         raise StoreError(
             f"this is not a results file: format is {came!r}, not {FORMAT!r}. `membrane audit` writes one."
         )
-    raise_all([f"results: {mistake}" for mistake in _mistakes(results, _RESULTS, "")], StoreError)
+    raise_all([f"results: {mistake}" for mistake in mistakes_of(results, _RESULTS)], StoreError)
     raise_all([f"results: {mistake}" for mistake in _contradictions(results)], StoreError)
-
-
-def _mistakes(value: Any, shape: Any, path: str) -> Iterator[str]:  # noqa: ANN401 -- any JSON value
-    if isinstance(shape, str):
-        yield from _leaf(value, shape, path)
-    elif isinstance(shape, list):
-        if not isinstance(value, list | tuple):
-            yield f"{path} is {_kind(value)}; it must be a list."
-            return
-        for i, item in enumerate(value):
-            yield from _mistakes(item, shape[0], f"{path}[{i}]")
-    elif not isinstance(value, Mapping):
-        yield f"{path} is {_kind(value)}; it must be a table of named values."
-    else:
-        yield from _parts(value, shape, path)
-
-
-def _parts(value: Mapping[str, Any], shape: Mapping[str, Any], path: str) -> Iterator[str]:
-    names = value if "*" in shape else shape
-    for name in names:
-        key, inner = name.removesuffix("?"), shape.get("*", shape.get(name))
-        where = f"{path}.{key}" if path else key
-        if name.endswith("?") and "*" not in shape and value.get(key) is None:
-            continue
-        if key in value or "*" in shape:
-            yield from _mistakes(value[name if "*" in shape else key], inner, where)
-        else:
-            yield f"{where} is missing."
-
-
-def _leaf(value: Any, kind: str, path: str) -> Iterator[str]:  # noqa: ANN401 -- any JSON value
-    if value is None and kind.endswith("?"):
-        return
-    wanted = kind.removesuffix("?")
-    if not isinstance(value, _KINDS[wanted]) or (isinstance(value, bool) and wanted != "yes/no"):
-        yield f"{path} is {_kind(value)}; it must be {wanted}."
-    elif isinstance(value, float) and not math.isfinite(value):
-        yield f"{path} is {value}; JSON has no such number, write null."
-
-
-def _kind(value: Any) -> str:  # noqa: ANN401 -- any JSON value
-    return "null" if value is None else f"{type(value).__name__} {str(value)[:40]!r}"
 
 
 def _contradictions(results: Mapping[str, Any]) -> Iterator[str]:

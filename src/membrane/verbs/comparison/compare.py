@@ -22,8 +22,9 @@ from membrane.training import Defense
 from membrane.training.engines import Engine, engine_of
 from membrane.training.threads import threads
 from membrane.verbs.comparison.cells import Cell, Method, Setting, cells_of
+from membrane.verbs.comparison.files import CELL, PLAN, PLAN_FILE
 from membrane.verbs.comparison.measured import cell_key, measure_cell
-from membrane.verbs.comparison.outcome import CELL, PLAN, PLAN_FILE, Comparison
+from membrane.verbs.comparison.outcome import Comparison
 from membrane.verbs.comparison.search import Found, Search, optuna_or_refuse, search_strengths
 from membrane.verbs.mistakes import pipeline_mistakes
 from membrane.verbs.observe import choose_attacks, refuse_unreadable
@@ -252,11 +253,11 @@ def _is_there(path: Path, key: str) -> bool:
         return False
 
 
-def _named(progress: Progress, label: str, done: int, total: int) -> Progress:
+def _named(progress: Progress, label: str, before: int, parts: int) -> Progress:
     """The whole's progress, told by one of its parts; what a part reads back is no news to the whole."""
 
-    def told(what: str, part: float, whole: float) -> None:
+    def told(what: str, done: float, total: float) -> None:
         name = what.replace("stored models", "models read back")
-        progress(f"{label}: {name}", done + part / max(whole, 1), total)
+        progress(f"{label}: {name}", before + done / max(total, 1), parts)
 
     return told

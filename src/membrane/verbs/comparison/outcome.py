@@ -9,16 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from membrane.core.errors import StoreError
 from membrane.core.settings import fingerprint
-from membrane.core.store import read_json, write_json
+from membrane.core.store import write_json
 from membrane.report.comparison import check_comparison, comparison_html, comparison_markdown
 from membrane.verbs.comparison.board import LOSSES, board, describe_point, matched, points_of
+from membrane.verbs.comparison.files import read_cell, read_plan
 
-PLAN = "membrane comparison 1"
-CELL = "membrane cell 1"
 RESULTS = "membrane comparison results 1"
-PLAN_FILE = "comparison.json"
 
 
 @dataclass(frozen=True)
@@ -42,15 +39,11 @@ class Comparison:
         Raises:
             StoreError: If there is none, or a file is not ours.
         """
-        plan = read_json(Path(folder) / PLAN_FILE)
-        if not isinstance(plan, dict) or plan.get("format") != PLAN:
-            raise StoreError(
-                f"{Path(folder) / PLAN_FILE} is not the plan of a comparison; `membrane compare` writes one."
-            )
+        plan = read_plan(Path(folder))
         of = {name: fingerprint(about) for name, about in plan["settings"].items()}
         cells, missing = [], []
         for one in plan["cells"]:
-            cell = _read(Path(folder) / one["file"], of[one["setting"]])
+            cell = read_cell(Path(folder) / one["file"], of[one["setting"]])
             if cell is None:
                 missing.append(one)
             else:
@@ -112,16 +105,6 @@ class Comparison:
     def to_markdown(self) -> str:
         """Board and tables for a review."""
         return comparison_markdown(self.results)
-
-
-def _read(path: Path, of: str) -> dict[str, Any] | None:
-    """A cell; None if it is not there, or was measured before the setting was changed."""
-    if not path.exists():
-        return None
-    cell = read_json(path)
-    if not isinstance(cell, dict) or cell.get("format") != CELL:
-        raise StoreError(f"{path} is no cell of a comparison; move it away, and it is measured again.")
-    return cell if cell["of"] == of else None
 
 
 def _told(cell: Mapping[str, Any]) -> dict[str, Any]:
