@@ -13,7 +13,7 @@ from membrane.core import Store, StoreError
 from membrane.core.upkeep import prune
 from membrane.defenses import EarlyStopping
 from membrane.training import train_fleet
-from membrane.training.engines import Processes
+from membrane.training.engines import Engine, Processes, RayCluster
 from tests.core import places, s3
 from tests.training import jobs
 from tests.training.jobs import N_MODELS, small_recipe
@@ -99,10 +99,17 @@ def test_one_training_is_kept_and_found(store: Store) -> None:
 
 
 @pytest.mark.extras("moto", "s3fs")
-def test_worker_processes_write_to_object_storage(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "engine",
+    [
+        Processes(threads=1, workers=2),
+        pytest.param(RayCluster(threads=1, workers=2), marks=[pytest.mark.extras("ray"), pytest.mark.slow]),
+    ],
+    ids=lambda engine: engine.name,
+)
+def test_workers_write_to_object_storage(engine: Engine, tmp_path: Path) -> None:
     """Each opens the same URL by itself."""
     with s3.bucket() as url:
-        engine = Processes(threads=1, workers=2)
         there = train_fleet(small_recipe(), jobs.task(), Store(f"{url}/store"), 0, engine=engine)
         assert Store(f"{url}/store").verify() == []
     here = train_fleet(small_recipe(), jobs.task(), Store(tmp_path), 0)
