@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from membrane.core.errors import DataError
-from membrane.metrics import CurvePoint, accuracy_at, leakage_at, matched_accuracy_difference, matched_difference
+from membrane.metrics import (
+    CurvePoint,
+    accuracy_at,
+    leakage_at,
+    matched_accuracy_difference,
+    matched_difference,
+    point_at,
+)
 
 Pairs = Sequence[tuple[float, float]]
 
@@ -144,6 +151,36 @@ def test_curves_apart_are_said_to_be() -> None:
     assert "the curves do not overlap in leakage: ours 0.5 to 0.6, theirs 0.7 to 0.9" in by_leakage.note
     assert "theirs does not reach leakage 0.65; its best is 0.7" in by_leakage.note
     assert "ours stops at leakage 0.6; that end stands in for 0.65" in by_leakage.note
+
+
+def test_an_offer_lies_on_the_frontier_and_keeps_its_shares_in_all_resamples() -> None:
+    shifts = [(-0.3, 0.1), (0.0, 0.0), (0.3, -0.1)]
+    points = [*curve([(0.5, 0.6), (0.7, 0.8)], shifts), *curve([(0.55, 0.85)], shifts)]  # the last is beaten
+    offer = point_at(points, 0.6)
+    assert offer is not None
+    assert (offer.accuracy, offer.leakage) == (pytest.approx(0.6), pytest.approx(0.7))
+    assert offer.leakage == pytest.approx(leakage_at(points, 0.6))
+    assert offer.accuracy_replicates == pytest.approx(np.array([0.3, 0.6, 0.9]))  # also where it is missed
+    assert offer.leakage_replicates == pytest.approx(np.array([0.8, 0.7, 0.6]))
+    assert point_at(points, 0.7) is points[1]
+    assert point_at(points, 0.1) is points[0]  # or better
+    assert point_at(points, 0.71) is None
+    bare = [CurvePoint("a", 1, 0.5, 0.6), CurvePoint("b", 3, 0.7, 0.8)]
+    offer = point_at(bare, 0.55)
+    assert offer is not None
+    assert offer.strength == pytest.approx(1.5)
+    assert offer.leakage_replicates is None
+
+
+@given(st.lists(st.tuples(st.integers(0, 8), st.integers(0, 8)), min_size=1, max_size=6), st.integers(0, 8))
+def test_an_offer_leaks_what_the_frontier_says(pairs: list[tuple[int, int]], at: int) -> None:
+    points = [CurvePoint("p", 0, accuracy / 8, leakage / 8) for accuracy, leakage in pairs]
+    offer, least = point_at(points, at / 8), leakage_at(points, at / 8)
+    if offer is None:
+        assert math.isnan(least)
+    else:
+        assert offer.leakage == pytest.approx(least)
+        assert offer.accuracy >= at / 8 - 1e-9
 
 
 def test_bad_points_are_refused() -> None:

@@ -20,6 +20,7 @@ from membrane.metrics.curves import (
     leakage_at,
     matched_accuracy_difference,
     matched_difference,
+    point_at,
 )
 from membrane.metrics.epsilon import EpsilonBound, epsilon_bound
 from membrane.metrics.exposure import Accusations, accusations
@@ -107,6 +108,7 @@ __all__ = [
     "one_run_p_value",
     "p_value_above",
     "percentile_interval",
+    "point_at",
     "resample",
     "roc",
     "roc_replicates",

@@ -71,6 +71,54 @@ def accuracy_at(points: Sequence[CurvePoint], leakage: float) -> float:
     return _read_accuracy(*_frontier(*_coordinates(points)), leakage)
 
 
+def point_at(points: Sequence[CurvePoint], accuracy: float) -> CurvePoint | None:
+    """What a method has to offer at this accuracy or better: a point of its frontier, between two of its own.
+
+    Which two and in what shares is settled by what was measured on all data, and held fixed in all resamples. So the
+    replicates say how sure leakage and accuracy of this offer are, not whether a resample would have offered another:
+    near the most accurate point ``matched_difference`` has no interval, since half of its resamples miss the accuracy.
+
+    Args:
+        points: With replicates or all without.
+        accuracy: That the point has at least.
+
+    Returns:
+        The point, its strength the mean of its neighbours'; None where no point is so accurate.
+
+    Raises:
+        DataError: If there are no points.
+    """
+    accuracies, leakages = _coordinates(points)
+    unbeaten = [i for i in np.argsort(accuracies, kind="stable") if _is_unbeaten(int(i), accuracies, leakages)]
+    above = next((k for k, i in enumerate(unbeaten) if accuracies[i] >= accuracy), None)
+    if above is None:
+        return None
+    upper, lower = points[int(unbeaten[above])], points[int(unbeaten[max(above - 1, 0)])]
+    gap = upper.accuracy - lower.accuracy
+    share = min((upper.accuracy - accuracy) / gap, 1.0) if gap > 0 else 0.0
+    if share == 0:
+        return upper
+    return CurvePoint(
+        f"{lower.label} and {upper.label}",
+        share * lower.strength + (1 - share) * upper.strength,
+        share * lower.accuracy + (1 - share) * upper.accuracy,
+        share * lower.leakage + (1 - share) * upper.leakage,
+        _mixed(lower.accuracy_replicates, upper.accuracy_replicates, share),
+        _mixed(lower.leakage_replicates, upper.leakage_replicates, share),
+    )
+
+
+def _is_unbeaten(i: int, accuracy: FloatArray, leakage: FloatArray) -> bool:
+    """Whether no other point is as good in both and better in one; of equal ones the first."""
+    as_good = (accuracy >= accuracy[i]) & (leakage <= leakage[i])
+    better = as_good & ((accuracy > accuracy[i]) | (leakage < leakage[i]))
+    return not better.any() and int(np.flatnonzero(as_good)[0]) == i
+
+
+def _mixed(lower: FloatArray | None, upper: FloatArray | None, share: float) -> FloatArray | None:
+    return None if lower is None or upper is None else share * lower + (1 - share) * upper
+
+
 def matched_difference(
     ours: Sequence[CurvePoint], theirs: Sequence[CurvePoint], accuracy: float, *, n_models: int, level: float = 0.95
 ) -> Interval:

@@ -62,15 +62,16 @@ def matched(setting: Results, loss: float) -> Table | None:
         [
             head(row["method"]),
             Cell(str(row["points"])),
+            _change(row.get("accuracy_change")),
             *(cell for pair in asked for cell in _matched_cells(levels[pair], row["method"], pair[1], notes)),
         ]
         for row in first["rows"]
     ]
     return Table(
         caption=f"Every method at its best, {_at(loss)}",
-        columns=["", "Points", *(name for _ in asked for name in ("Leaks", "More than the least"))],
+        columns=["", "Points", "Accuracy, points", *(name for _ in asked for name in ("Leaks", "More than the least"))],
         rows=rows,
-        groups=[("", 2), *((f"{part.capitalize()}, {measure_name(measure)}", 2) for part, measure in asked)],
+        groups=[("", 3), *((f"{part.capitalize()}, {measure_name(measure)}", 2) for part, measure in asked)],
         notes=notes.texts,
     )
 
@@ -81,6 +82,13 @@ def _at(loss: float) -> str:
         if loss == 0
         else f"at most {100 * loss:g} points of accuracy below the baseline"
     )
+
+
+def _change(change: Mapping[str, Any] | None) -> Cell:
+    """Accuracy against the baseline's, of what a method offers on the first measure."""
+    if change is None:
+        return Cell(fmt.NONE)
+    return Cell(fmt.points(change["value"]), fmt.points_range(change["low"], change["high"]))
 
 
 def _matched_cells(level: Results | None, method: str, measure: str, notes: Notes) -> list[Cell]:
@@ -94,17 +102,8 @@ def _matched_cells(level: Results | None, method: str, measure: str, notes: Note
     ends = (fmt.signed_range if measure == "auc" else fmt.points_range)(behind.get("low"), behind.get("high"))
     return [
         Cell(value_text(measure, row["value"])),
-        Cell(text, ends or "no interval", mark=notes.mark(_caution(behind.get("note") or ""))),
+        Cell(text, ends or "no interval", mark=notes.mark(behind.get("note"))),
     ]
-
-
-def _caution(note: str) -> str:
-    """What a reader has to know of an interval, in the words of this table."""
-    few = next((part for part in note.split("; ") if part.startswith("too few")), "")
-    opens = (
-        "one of the two misses the accuracy in some resamples, which opens the interval" if "resamples" in note else ""
-    )
-    return "; ".join(filter(None, [few, opens]))
 
 
 def points(setting: Results) -> Table:

@@ -1,7 +1,9 @@
 """From cells to what a reader wants: each method's curve, and all methods at equal accuracy, with paired intervals.
 
-Accuracy counts as the difference from the baseline's, resample by resample, so that what both share cancels. Several
-seeds are averaged, their resamples too: splits and models of different seeds are independent, examples may recur.
+Accuracy counts as the difference from the baseline's, resample by resample, so that what both share cancels. What a
+method offers at some loss of accuracy is a point of its measured frontier; its leakage and its accuracy each have an
+interval. Several seeds are averaged, their resamples too: splits and models of different seeds are independent,
+examples may recur.
 """
 
 from __future__ import annotations
@@ -14,7 +16,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from membrane.metrics import CurvePoint, Interval, leakage_at, matched_difference, percentile_interval
+from membrane.core.errors import NotEnoughDataError
+from membrane.metrics import CurvePoint, Interval, percentile_interval, point_at
+from membrane.verbs.measure import LEVEL
 
 LOSSES = (0.0, 0.01, 0.02, 0.05)
 """Accuracy below the baseline's at which methods are compared, fractions."""
@@ -99,7 +103,7 @@ def describe_point(point: Point, baseline: Point | None) -> dict[str, Any]:
 def _accuracy(point: Point, seeds: Sequence[int]) -> dict[str, Any]:
     if len(seeds) == 1:
         return dict(point.rows[seeds[0]]["accuracy"]["test"])
-    return _plain(percentile_interval(point.accuracy, point.accuracy_replicates(seeds), 0.95, point.n_pairs))
+    return _plain(percentile_interval(point.accuracy, point.accuracy_replicates(seeds), LEVEL, point.n_pairs))
 
 
 def _spread(point: Point, part: str, measure: str, seeds: Sequence[int]) -> dict[str, Any]:
@@ -116,7 +120,7 @@ def _spread(point: Point, part: str, measure: str, seeds: Sequence[int]) -> dict
     value = point.leakage(part, measure)
     assert value is not None  # or it would not be described
     replicates = point.leakage_replicates(part, measure, seeds)
-    return _plain(percentile_interval(value, replicates, 0.95, point.n_pairs)) | {"attacks": attacks}
+    return _plain(percentile_interval(value, replicates, LEVEL, point.n_pairs)) | {"attacks": attacks}
 
 
 def _cost(point: Point, baseline: Point | None) -> float | None:
@@ -186,23 +190,41 @@ def _curves(
 def _level(
     curves: Mapping[str, list[CurvePoint]], baseline: str, part: str, measure: str, loss: float, n_pairs: int
 ) -> dict[str, Any]:
-    values = {method: leakage_at(points, -loss) for method, points in curves.items()}
-    reached = {method: value for method, value in values.items() if not math.isnan(value)}
-    leader = min(reached, key=lambda method: reached[method])
-    excess = values[baseline] - _guess(measure)
-    rows = []
-    for method in sorted(values, key=lambda one: (math.isnan(values[one]), values[one])):
-        row: dict[str, Any] = {"method": method, "value": reached.get(method), "points": len(curves[method])}
-        if method in reached:
-            row["share_left"] = (values[method] - _guess(measure)) / excess if excess > 0 else None
-            for name, other in (("behind", leader), ("over_baseline", baseline)):
-                if method != other:
-                    ours, theirs = (
-                        (curves[leader], curves[method]) if name == "behind" else (curves[method], curves[other])
-                    )
-                    row[name] = _plain(matched_difference(ours, theirs, -loss, n_models=n_pairs))
+    """Every method's offer at one loss, least leakage first; those that do not reach it last."""
+    offers = {method: point_at(points, -loss) for method, points in curves.items()}
+    reached = {method: offer for method, offer in offers.items() if offer is not None}
+    order = sorted(reached, key=lambda method: reached[method].leakage)
+    leader, excess = order[0], reached[baseline].leakage - _guess(measure)
+    rows: list[dict[str, Any]] = []
+    for method in order:
+        offer = reached[method]
+        row: dict[str, Any] = {
+            "method": method,
+            "points": len(curves[method]),
+            "value": offer.leakage,
+            "accuracy_change": _interval(offer.accuracy, offer.accuracy_replicates, n_pairs),
+            "share_left": (offer.leakage - _guess(measure)) / excess if excess > 0 else None,
+        }
+        for name, mine, its in (("behind", method, leader), ("over_baseline", baseline, method)):
+            if mine != its:
+                row[name] = _less(reached[mine], reached[its], n_pairs)
         rows.append(row)
+    rows += [{"method": m, "points": len(curves[m]), "value": None} for m in curves if m not in reached]
     return {"slice": part, "measure": measure, "loss": loss, "leader": leader, "rows": rows}
+
+
+def _less(more: CurvePoint, less: CurvePoint, n_pairs: int) -> dict[str, Any]:
+    """Leakage of one minus that of the other, paired."""
+    assert more.leakage_replicates is not None and less.leakage_replicates is not None  # noqa: PT018 -- for mypy
+    return _interval(more.leakage - less.leakage, more.leakage_replicates - less.leakage_replicates, n_pairs)
+
+
+def _interval(value: float, replicates: Floats | None, n_pairs: int) -> dict[str, Any]:
+    assert replicates is not None  # cells have them
+    try:
+        return _plain(percentile_interval(value, replicates, LEVEL, n_pairs))
+    except NotEnoughDataError as refusal:
+        return {"value": value, "low": None, "high": None, "note": str(refusal)}
 
 
 def _guess(measure: str) -> float:
