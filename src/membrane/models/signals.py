@@ -108,7 +108,7 @@ def signals_from_logits(logits: Tensor, y: Tensor) -> Signals:
     z_y, rescaled, others = _against_rest(z, y)
     top = z.argmax(1, keepdim=True)
     lead = _against_rest(z, top)[1]
-    log_p = log_probabilities(logits)
+    log_p = _log_probabilities(z, top, lead)
     p = log_p.exp()
     log_not_p = torch.log1p(-p.scatter(1, top, 0.0)).scatter(1, top, logsigmoid(-lead))
     loss = -logsigmoid(rescaled)
@@ -126,9 +126,14 @@ def signals_from_logits(logits: Tensor, y: Tensor) -> Signals:
 def log_probabilities(logits: Tensor) -> Tensor:
     """(N, C) float64 logarithms of the softmax of logits (N, C), exact to rounding also where they are near 0."""
     z = logits.double()
-    # Only the likeliest class can have a probability near 1, where log p and log(1 - p) would cancel.
     top = z.argmax(1, keepdim=True)
-    return torch.log_softmax(z, 1).scatter(1, top, logsigmoid(_against_rest(z, top)[1]))
+    return _log_probabilities(z, top, _against_rest(z, top)[1])
+
+
+def _log_probabilities(z: Tensor, top: Tensor, lead: Tensor) -> Tensor:
+    """The same where it is known how far the top logit (N, 1) is above the others."""
+    # Only the likeliest class can have a probability near 1, where log p and log(1 - p) would cancel.
+    return torch.log_softmax(z, 1).scatter(1, top, logsigmoid(lead))
 
 
 def _against_rest(z: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -152,7 +157,8 @@ def signals_of(model: nn.Module, examples: Examples, batch_size: int = 125, quer
     """
     # Logits of many examples in many classes take more memory than the examples; whole batches, so that none changes.
     n = max(_LOGITS // len(examples.classes) // batch_size, 1) * batch_size
-    parts = [examples[start : start + n] for start in range(0, len(examples), n)]
+    # Selecting examples checks them anew, which for features takes as long as a small network's answer to them.
+    parts = [examples] if n >= len(examples) else [examples[i : i + n] for i in range(0, len(examples), n)]
     found = [_asked(model, part, batch_size, queries) for part in parts]
     return Signals.of({kind: np.concatenate([one[kind] for one in found]) for kind in SIGNAL_KINDS})
 

@@ -19,13 +19,12 @@ from membrane.core.errors import SettingError
 from membrane.core.generators import spawn_seed, torch_generator
 from membrane.core.settings import to_plain
 from membrane.data.examples import Examples
-from membrane.data.loader import as_inputs
 from membrane.defenses.windows import window_mistakes
 from membrane.pptp.choose import Budget
 from membrane.pptp.plan import Plan
 from membrane.pptp.probe import FEWEST
 from membrane.pptp.protect import apply_plan, protect
-from membrane.regions import copy_state, mix, partition, random_channels
+from membrane.regions import copy_state, mix, random_channels
 from membrane.training.defense import Defense, Finished, Stage, Trained
 from membrane.training.recipe import Recipe
 
@@ -160,7 +159,9 @@ class FrozenPlan(Defense):
 
     def finish(self, trained: Trained, generator: torch.Generator) -> Finished:
         """The edited model."""
-        model = apply_plan(trained.model, trained.trail, trained.members, self.plan, trained.augment, force=True)
+        model = apply_plan(
+            trained.model, trained.trail, trained.members, self.plan, trained.augment, force=True, cut=trained.regions
+        )
         return Finished(model, {"plan": to_plain(self.plan)})
 
 
@@ -206,7 +207,7 @@ class RegionWindow(Defense):
 
     def finish(self, trained: Trained, generator: torch.Generator) -> Finished:
         """The edited model."""
-        cut = partition(trained.model, as_inputs(trained.members.x[:2]))
+        cut = trained.regions
         chosen = self.regions or cut.names
         if self.where != "random":
             inverse = tuple(name for name in cut.names if name not in chosen)

@@ -18,7 +18,7 @@ from membrane.pptp.locators.mix_response import mix_response
 from membrane.pptp.plan import Plan
 from membrane.pptp.probe import Probe
 from membrane.pptp.risk_map import RiskMap
-from membrane.regions import Trail, copy_state, edited, partition
+from membrane.regions import Partition, Trail, copy_state, edited, partition
 from membrane.regions.partition import unwrap
 
 
@@ -103,8 +103,18 @@ def apply_plan(
     augment: Augment | None = None,
     *,
     force: bool = False,
+    cut: Partition | None = None,
 ) -> nn.Module:
     """Copy of the model with the plan's weights and recomputed normalization statistics, evaluation mode.
+
+    Args:
+        model: The trained model; not changed.
+        trail: Of its training.
+        members: Its training set.
+        plan: What each region releases.
+        augment: What training did to its inputs.
+        force: Release although this trail has already given a different release.
+        cut: The model's regions, if they were found before.
 
     Raises:
         SettingError: If the plan names regions or windows that are not there.
@@ -113,6 +123,6 @@ def apply_plan(
     if not plan.stretches:
         return copy.deepcopy(unwrap(model)).eval()
     trail.check(model)
-    state = plan.state(copy_state(model), trail, partition(model, as_inputs(members.x[:2])))
+    state = plan.state(copy_state(model), trail, cut or partition(model, as_inputs(members.x[:2])))
     trail.record_release(fingerprint(plan), force=force)
     return edited(model, state, members.x, augment)

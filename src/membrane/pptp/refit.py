@@ -22,12 +22,11 @@ import torch
 from torch import Tensor
 
 from membrane.core.generators import spawn_seed
-from membrane.data.loader import as_inputs
 from membrane.defenses.ranges import check
 from membrane.defenses.soft_labels import SoftLabels, out_of_fold
 from membrane.defenses.windows import window_mistakes
 from membrane.pptp.plan import Plan
-from membrane.regions import copy_state, partition
+from membrane.regions import copy_state
 from membrane.regions.edit import State
 from membrane.training.defense import Defense, Finished, Stage, Trained
 from membrane.training.loop import fit
@@ -91,7 +90,7 @@ class OutOfFoldRefit(Defense):
     def finish(self, trained: Trained, generator: torch.Generator) -> Finished:
         """The refitted model."""
         start = time.perf_counter()
-        cut = partition(trained.model, as_inputs(trained.members.x[:2]))
+        cut = trained.regions
         forked = self.forked or cut.names
         final = copy_state(trained.model)
         window, of_forks = (Plan.same(regions, self.first, self.last) for regions in (cut.names, forked))

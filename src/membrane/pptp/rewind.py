@@ -17,11 +17,10 @@ import torch
 from membrane.core.errors import SettingError
 from membrane.core.generators import spawn_seed
 from membrane.data.examples import Examples
-from membrane.data.loader import as_inputs
 from membrane.defenses.ranges import check
 from membrane.defenses.windows import window_mistakes
 from membrane.pptp.plan import Plan
-from membrane.regions import copy_state, partition
+from membrane.regions import copy_state
 from membrane.training.defense import Defense, Finished, Stage, Trained
 from membrane.training.loop import fit
 from membrane.training.recipe import Recipe
@@ -91,7 +90,7 @@ class RewindRefit(Defense):
     def finish(self, trained: Trained, generator: torch.Generator) -> Finished:
         """The refitted model."""
         start = time.perf_counter()
-        cut = partition(trained.model, as_inputs(trained.members.x[:2]))
+        cut = trained.regions
         cut.keys(self.regions)  # that they exist
         plan = Plan.same(self.regions, self.first, self.last)
         state = plan.state(copy_state(trained.model), trained.trail, cut)

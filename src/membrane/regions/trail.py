@@ -131,7 +131,7 @@ class Trail:
         Raises:
             SettingError: If the window does not lie between kept epochs, naming the nearest that does.
         """
-        if (first, last) not in self.windows:
+        if not (first <= last and last in self._kept and (first == 0 or first - 1 in self._kept)):
             if not self._kept:
                 raise SettingError("the trail is empty; call snapshot() after every epoch.")
             near = min(self.windows, key=lambda w: abs(w[0] - first) + abs(w[1] - last))

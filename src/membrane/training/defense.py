@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
@@ -14,9 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from membrane.data.examples import Examples
-from membrane.data.loader import Augment, Batch, Loader
+from membrane.data.loader import Augment, Batch, Loader, as_inputs
 from membrane.regions.edit import State
 from membrane.regions.edited import edited
+from membrane.regions.partition import Partition, partition
 from membrane.regions.trail import Trail
 from membrane.training.costs import cost_of
 from membrane.training.parts import Parts
@@ -75,6 +77,11 @@ class Trained:
         """What training did to its inputs; normalization statistics are recomputed on the like."""
         return self.recipe.augmentation
 
+    @cached_property
+    def regions(self) -> Partition:
+        """Of the model, found once for all edits of it."""
+        return partition(self.model, as_inputs(self.members.x[:2]))
+
     def edited(self, state: State) -> nn.Module:
         """Copy of the model with other weights and statistics recomputed on members as trained."""
         return edited(self.model, state, self.members.x, self.augment)
@@ -119,6 +126,7 @@ class Defense:
             "acts_on": cls.acts_on,
             "extra_data": cls.extra_data,
             "cost": "" if cost is None else str(cost),
+            "cost_measured_on": "" if cost is None else cost.measured_on,
             "does_not_stop": cls.does_not_stop,
             "notes": cls.notes,
         }
