@@ -57,7 +57,6 @@ def test_models_that_are_trained_at_the_same_time_take_less_time_and_more_memory
     assert f"{N_MODELS} models to train, 3 at a time: about" in str(together)
 
 
-@pytest.mark.skipif(torch.get_num_threads() > 1, reason="stacks are for one thread")
 def test_what_trains_as_a_stack_is_timed_as_one(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
     real = verbs_estimate.fit_stack

@@ -37,8 +37,8 @@ def training_key(recipe: Recipe, task: Task, seed: int, row: int) -> str:
             "row": row,
             "version": TRAINING_VERSION,
             **({} if holdout is None else {"holdout": holdout.checksum()}),
-            **({"stacked": True} if stacks(recipe, task) else {}),
             **_environment(),
+            **({"stacked": True, "threads": 1} if stacks(recipe, task) else {}),  # whatever others compute with
         }
     )
 
@@ -51,6 +51,8 @@ def release_key(
     measured |= {} if task.queries == "identity" else {"queries": task.queries}
     if isinstance(train, Recipe):
         released = {"training": training_key(train, task, seed, row), "defense": to_plain(train.defense)}
+        if stacks(train, task) and torch.get_num_threads() > 1:  # released with more than it was trained with
+            released["threads"] = torch.get_num_threads()
         return fingerprint(measured | released)
     members = task.members_checksum(row)
     named = {"function": function or identity(train), "label": label, "members": members, "seed": seed, "row": row}
@@ -59,7 +61,8 @@ def release_key(
 
 def stacks(recipe: Recipe, task: Task) -> bool:
     """Whether models of this recipe are trained together."""
-    return stackable(recipe, tuple(task.pool.x.shape[1:]), len(task.pool.classes), torch.get_num_threads())
+    recipe = recipe.with_defense(recipe.defense.trained_as())  # what acts later is not looked at, each time anew
+    return stackable(recipe, tuple(task.pool.x.shape[1:]), len(task.pool.classes))
 
 
 def identity_of(train: Recipe | TrainFunction) -> str | None:

@@ -23,8 +23,12 @@ from membrane.training.defense import Defense, Trained
 
 TRAINING_VERSION = 2  # raise when a change alters trained weights; stored trainings are then not reused
 _LATER: dict[str, object] = {
-    "start": None, "trainable": None, "lora": 0,
-    "nesterov": True, "warmup": 1, "milestones": [],
+    "start": None,
+    "trainable": None,
+    "lora": 0,
+    "nesterov": True,
+    "warmup": 1,
+    "milestones": [],
 }
 
 

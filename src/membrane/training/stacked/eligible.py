@@ -22,7 +22,7 @@ _HOOKS = ("prepared", "wrap", "batch", "targets", "loss", "step", "end_epoch")
 
 
 @functools.cache
-def stackable(recipe: Recipe, shape: tuple[int, ...], n_classes: int, n_threads: int) -> bool:
+def stackable(recipe: Recipe, shape: tuple[int, ...], n_classes: int) -> bool:
     """Whether models of this recipe are trained in stacks; known from settings and shapes alone.
 
     Plain training, of networks that are small and made of layers that stack. A defense that changes batches, losses or
@@ -32,10 +32,7 @@ def stackable(recipe: Recipe, shape: tuple[int, ...], n_classes: int, n_threads:
         recipe: How.
         shape: Of one input.
         n_classes: Of the labels.
-        n_threads: That torch computes with; only a single one makes a stack independent of who else is in it.
     """
-    if n_threads > 1:
-        return False
     defense = recipe.defense.trained_as()
     if defense.overrides(*_HOOKS):
         return False

@@ -3,7 +3,8 @@
 Every model has the first weights, the order of batches and the augmentation that it has alone. Sums inside of
 layers are added up in another order, so each update is that of a training alone up to rounding, and many updates differ
 by as far as training carries that (perceptrons 1e-6, often nothing; BatchNorm carries it farther); the training key
-knows stacks. How many models are in a stack, and which, changes no bit.
+knows stacks. How many models are in a stack, and which, changes no bit. A stack computes with one thread, so that this
+holds however torch would deal work out to several.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from membrane.training.loop import run_epochs, sgd
 from membrane.training.memory import training_memory
 from membrane.training.recipe import Recipe
 from membrane.training.stacked.net import slice_of, stack
+from membrane.training.threads import threads
 
 
 def fit_stack(
@@ -35,7 +37,7 @@ def fit_stack(
     seeds: Sequence[int],
     on_epoch: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Trained]:
-    """Train R models at a time.
+    """Train R models at a time, on one thread.
 
     Args:
         recipe: How; one that is ``stackable``.
@@ -53,7 +55,7 @@ def fit_stack(
         return fit_stack(recipe, [*members, *members], holdout, [*seeds, *seeds], on_epoch)[:1]
     defense = recipe.defense.trained_as()
     recipe = defense.adapt(recipe)
-    with training_memory(recipe, members[0], cpu):
+    with threads(1), training_memory(recipe, members[0], cpu):
         models = [
             recipe.model.build(own, torch_generator(seed, "weights")) for own, seed in zip(members, seeds, strict=True)
         ]
