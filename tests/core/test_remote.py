@@ -6,6 +6,7 @@ import random
 import signal
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -73,9 +74,9 @@ def test_what_has_to_be_installed_is_named() -> None:
         Store("s3://bucket/x")
 
 
-def test_a_missing_bucket_is_told_and_not_made(tmp_path: Path) -> None:
+def test_a_missing_bucket_is_told_and_not_made() -> None:
     """What stands where a bucket would, the first part of the path, is missing."""
-    top = f"/no-such-bucket-{tmp_path.name}"
+    top = f"/no-such-bucket-{uuid.uuid4().hex}"
     store = Store(Remote(f"file://{top}/x"))
     assert list(store.keys("kind")) == []
     with pytest.raises(StoreError, match=r"cannot write .*FileNotFoundError.*Make the bucket first"):

@@ -134,6 +134,12 @@ def test_what_cannot_be_reached_may_be_whole_and_stays(tmp_path: Path, monkeypat
         assert files(store) == before
 
 
+def test_an_entry_that_somebody_removes_meanwhile_is_no_damage(store: Store) -> None:
+    found = survey(store, lambda done, total: [store.files.remove("numbers/key2.json")], now=LATER)
+    assert found.damaged == ()
+    assert found.orphans == (store.path("numbers", "key2"),)
+
+
 def test_a_kind_can_be_removed_and_one_that_is_not_there_is_refused(store: Store) -> None:
     with pytest.raises(StoreError, match="There are: numbers, training"):
         prune(store, ["weights"])

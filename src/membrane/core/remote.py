@@ -61,7 +61,7 @@ class Remote:
 
     def path(self, name: str) -> str:
         """URL of a file."""
-        return f"{self._url}/{name}"
+        return f"{self._url}/{name}" if name else self._url
 
     def free_bytes(self) -> None:
         """Nobody can tell."""
@@ -165,7 +165,7 @@ class Remote:
             system, root = core.url_to_fs(self._url, use_listings_cache=False)
         except ImportError as problem:  # says which package knows the protocol
             raise StoreError(
-                f"{self._url} cannot be opened here: {problem}. Install that package with pip."
+                f"{self._url} cannot be opened here: {str(problem).removesuffix('.')}, with pip."
             ) from problem
         except Exception as problem:  # every package has errors of its own
             raise StoreError(f"{self._url} cannot be opened: {_said(problem)} {_advice(problem)}") from problem
