@@ -128,6 +128,7 @@ def declares_itself(row: Row, catalogue: Catalogue[Defense]) -> None:
     assert (defense.acts_on == "release") is not row.trains or defense == Defense()
     assert defense.extra_data
     assert defense.does_not_stop
+    assert defense.about()["cost"], "measure it: python benchmarks/defense_cost.py"
     assert row.name == "undefended" or defense.does_not_stop != Defense.does_not_stop, "a fact of its own"
     if row.asked and row.strong is not None:
         assert isinstance(released(defense), Rewriting) is defense.rewrites_answers

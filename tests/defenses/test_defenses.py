@@ -69,7 +69,7 @@ def test_the_list_shows_what_each_says_of_itself() -> None:
     found = {one["name"]: one for one in entries(ALL)}
     assert set(DEFENSES) < set(found)
     for name, one in found.items():
-        assert {"source", "acts_on", "extra_data", "does_not_stop", "reading"} <= one.keys()
+        assert {"source", "acts_on", "extra_data", "cost", "does_not_stop", "reading"} <= one.keys()
         assert (one["does_not_stop"] == Defense.does_not_stop) is (name == "undefended")
 
 

@@ -22,7 +22,12 @@ from tests.training import jobs
 from tests.training.jobs import bank_bits, small_recipe
 
 ROWS = [0, 1]
-QUICK = {"memguard": {"epochs": 3}, "purifier": {"epochs": 3}, "dp_sgd": {"clipping": "adaptive", "noise": 0.1}}
+QUICK = {
+    "advreg": {"attack_steps": 1},
+    "memguard": {"epochs": 3},
+    "purifier": {"epochs": 3},
+    "dp_sgd": {"clipping": "adaptive", "noise": 0.1},
+}
 REGION = "head"
 OF_REGIONS = (  # rows of its own kind, so that these defenses are asked too
     Row("gradient_routing", strong={"regions": [REGION], "inner": {"name": "relaxloss", "alpha": 0.7}}, trains=True),

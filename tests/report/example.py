@@ -87,7 +87,8 @@ def _about(protected: bool) -> dict[str, Any]:
         "reading": protected,
         "acts_on": "release" if protected else "training",
         "extra_data": "holdout: 500 non-members or more, to choose on" if protected else "none",
-        "cost": "1.9 times the training, 1.0 times the answer (500 digits)" if protected else "",
+        "cost": "1.9 times the training, 1.0 times the answer" if protected else "",
+        "cost_measured_on": "500 digits" if protected else "",
         "does_not_stop": "whoever holds the trail",
         "notes": "",
     }

@@ -212,7 +212,7 @@ def optional_parts() -> Iterator[tuple[str, Callable[[dict[str, Any]], dict[str,
         yield name, lambda results, name=name: results
     for name in ("risk", "groups", "epsilon", "facts", "about"):
         yield name, lambda results, name=name: results["entries"][0]
-    for name in ("reading", "cost", "notes"):
+    for name in ("reading", "cost", "cost_measured_on", "notes"):
         yield name, lambda results, name=name: results["entries"][-1]["about"]
     for name in ("overlap", "falsely_twice_by_chance"):
         yield name, lambda results, name=name: results["entries"][0]["risk"]

@@ -98,10 +98,11 @@ def test_what_a_defense_says_of_itself_is_in_the_page(tmp_path: Path) -> None:
         "PPTP",
         "release",
         "holdout: 500 non-members or more, to choose on",
-        "1.9 times the training, 1.0 times the answer (500 digits)",
+        "1.9 times the training, 1.0 times the answer",
         "whoever holds the trail",
         "a reading of Fang and Kim 2026, arXiv:2602.02296 (principle)",
     ]
+    assert table.rows[-1][3].n == "500 digits"
     assert table.rows[0][3].text == "not measured"
     page = Page.of(to_html(example(), tmp_path / "a.html").read_text("utf-8"))
     assert "What each defense is, and what it is known not to stop" in page.text

@@ -12,7 +12,7 @@ from typing import Any
 
 from membrane.attacks import ATTACKS, Attack
 from membrane.cli.command import Command
-from membrane.cli.page import page
+from membrane.cli.page import READING, page
 from membrane.cli.text import wrapped
 from membrane.core.catalogue import Catalogue
 from membrane.core.errors import MembraneError
@@ -41,10 +41,10 @@ _FACTS = {  # class attribute to what the text calls it
     "trains": "trains",
     "extra_data": "extra data",
     "cost": "costs",
+    "cost_measured_on": "costs measured on",
     "does_not_stop": "does not stop",
     "notes": "notes",
 }
-_READING = "a reading: its source was not whole at hand, and numbers of it are not the source's"
 _NEEDS = {
     "min_in_models": "IN references per example",
     "min_out_models": "OUT references per example",
@@ -132,7 +132,7 @@ def _shown(entry: Mapping[str, Any]) -> str:
     if entry.get("queries", 1) > 1:
         lines.append(wrapped(f"asks for each example {entry['queries']} times", "    "))
     if entry.get("reading"):
-        lines.append(wrapped(_READING, "    "))
+        lines.append(wrapped(READING, "    "))
     lines += [wrapped(f"{words}: {entry[key]}", "    ") for key, words in _FACTS.items() if key in entry]
     return "\n".join(lines)
 

@@ -18,8 +18,13 @@ _COLUMNS = {
     "trains": "trains",
     "made_for": "made for",
     "measured": "measured",
+    "acts_on": "acts on",
+    "extra_data": "extra data",
+    "cost": "costs",
     "source": "source",
 }
+READING = "a reading: its source was not whole at hand, and numbers of it are not the source's"
+_SAID = {"notes": "Which one", "does_not_stop": "Known not to stop"}
 
 
 def page(kind: str, catalogue: Catalogue[Any], entries: Sequence[Mapping[str, Any]]) -> str:
@@ -42,8 +47,13 @@ def page(kind: str, catalogue: Catalogue[Any], entries: Sequence[Mapping[str, An
     for entry in entries:
         cells = (_cell(entry.get(key, "")) for key in there)
         lines.append(f"| [`{entry['name']}`](#{entry['name']}) | " + " | ".join(cells) + " |")
+    if measured_on := sorted({entry["cost_measured_on"] for entry in entries if "cost_measured_on" in entry}):
+        lines += ["", f"Costs are over the undefended network, to about a tenth: {'; '.join(measured_on)}."]
     for entry in entries:
         lines += ["", f"## {entry['name']}", "", entry["what"], "", *_about(catalogue.entry(entry["name"]))]
+        if "does_not_stop" in entry:
+            lines += [f"{words}: {entry[key]}.\n" for key, words in _SAID.items() if key in entry]
+            lines += [f"This is {READING}.\n"] if entry.get("reading") else []
         lines += [f"- `{one['name']}` ({_default(one)}): {one['what']}" for one in entry["settings"]]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).rstrip() + "\n"
 

@@ -138,7 +138,7 @@ def abouts(results: Results) -> Table | None:
             head(label),
             word(about["acts_on"]),
             word(about["extra_data"]),
-            word(about.get("cost") or "not measured"),
+            Cell(about.get("cost") or "not measured", n=about.get("cost_measured_on") or "", kind="text"),
             word(about["does_not_stop"]),
             word(("a reading of " if about.get("reading") else "") + about["source"]),
         ]

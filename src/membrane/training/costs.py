@@ -1,7 +1,8 @@
 """What a defense costs, measured: its training over the undefended one, its answers over the undefended network's.
 
-Seconds depend on data, network and machine, so these ratios are an order of magnitude for others. They are written by
-``benchmarks/defense_cost.py``, which says how they were taken; the timings behind them lie in ``results/defense_cost``.
+Seconds depend on data, network and machine, so these ratios are an order of magnitude for others, and repeat to about a
+tenth. They are written by ``benchmarks/defense_cost.py``, which says how they were taken; the timings behind them lie
+in ``results/defense_cost``.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class Cost:
 
     def __str__(self) -> str:
         times = [f"{ratio:.0f}" if ratio >= 10 else f"{ratio:.1f}" for ratio in (self.training, self.answering)]
-        return f"{times[0]} times the training, {times[1]} times the answer ({self.measured_on})"
+        return f"{times[0]} times the training, {times[1]} times the answer"
 
 
 def cost_of(name: str) -> Cost | None:
