@@ -4,9 +4,12 @@ import functools
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from membrane.core import SettingError
 from membrane.core.generators import torch_generator
+from membrane.defenses.soft_labels import dealt
 from membrane.models import logits_of
 from membrane.pptp import OutOfFoldRefit
 from membrane.regions import copy_state
@@ -67,9 +70,26 @@ def test_the_same_generator_gives_the_same_bits_and_leaves_the_training_alone() 
     assert torch.equal(torch.get_rng_state(), rng)
 
 
+@given(st.integers(1, 40), st.integers(2, 7), st.data())
+def test_every_member_is_left_out_by_as_many_forks(n: int, folds: int, data: st.DataObject) -> None:
+    left_out = data.draw(st.integers(1, folds - 1))
+    unseen = dealt(n, folds, left_out, torch_generator(0))
+    assert unseen.shape == (n, folds)
+    assert (unseen.sum(1) == left_out).all()
+    assert int(unseen.sum(0).max() - unseen.sum(0).min()) <= left_out  # forks see about as many
+
+
+def test_several_forks_that_did_not_see_a_member_say_what_it_is() -> None:
+    with torch.random.fork_rng():
+        several = OutOfFoldRefit((), **{**SETTINGS, "folds": 4}, left_out=2).finish(trained(), torch_generator(3))
+    assert accuracy(several.model, canaries()) < 0.3
+
+
 def test_every_mistake_is_said_at_once() -> None:
     with pytest.raises(SettingError, match=r"(?s)5 mistakes.*first.*folds.*fork_epochs.*epochs.*lr"):
         OutOfFoldRefit(first=3, last=2, folds=1, fork_epochs=0, epochs=0, lr=float("nan"))
+    with pytest.raises(SettingError, match="fewer than folds"):
+        OutOfFoldRefit(folds=3, left_out=3)
     with pytest.raises(SettingError, match="nowhere"):
         OutOfFoldRefit(("nowhere",), **SETTINGS).finish(trained(), torch_generator(0))
 

@@ -10,8 +10,10 @@ from pathlib import Path
 from membrane.cli.command import Command
 from membrane.cli.comparison_file import read_comparison
 from membrane.cli.going_on import interruptible
+from membrane.cli.parts import store_of
 from membrane.cli.progress import Bar
 from membrane.cli.text import wrapped
+from membrane.core.errors import raise_all
 from membrane.core.text import duration
 from membrane.report.comparison.words import sentences
 from membrane.training.engines import ENGINES, engine_of
@@ -21,6 +23,7 @@ from membrane.verbs.comparison import Comparison, compare
 def _add(parser: ArgumentParser) -> None:
     parser.add_argument("file", help="the comparison file; `membrane init --comparison` writes one to start from")
     parser.add_argument("--out", required=True, help="folder; a stopped comparison goes on where it was")
+    parser.add_argument("--store", help="where finished models lie, instead of the file's: a folder or a URL")
     parser.add_argument("--references", type=int, help="models for each cell, instead of the file's numbers")
     parser.add_argument("--seeds", type=int, help="repetitions, instead of the file's")
     parser.add_argument("--engine", choices=tuple(ENGINES), help="where models are trained, instead of the file's")
@@ -40,11 +43,15 @@ def _run(args: Namespace) -> int:
     with Bar(args.quiet) as bar:
         for one in settings.values():
             one.prepare(bar)
+    wrong: list[str] = []
+    store = compared.store if args.store is None else store_of(args.store, Path(), wrong)
+    raise_all(wrong)
     with interruptible(out, lambda: show(out, time.monotonic() - start)), Bar(args.quiet) as bar:
         compare(
             settings,
             compared.methods,
             out=out,
+            store=store,
             seeds=compared.seeds if args.seeds is None else args.seeds,
             attacks=compared.attacks,
             informed=compared.informed,

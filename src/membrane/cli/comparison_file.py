@@ -12,7 +12,7 @@ from typing import Any
 from membrane.attacks import Attack
 from membrane.cli.config import read_toml, typed
 from membrane.cli.function import load_function
-from membrane.cli.parts import attacks_of, data_of, labelled, oddities, sizes_of, table_of, training_of
+from membrane.cli.parts import attacks_of, data_of, labelled, oddities, sizes_of, store_of, table_of, training_of
 from membrane.core.errors import SettingError, collected, raise_all
 from membrane.core.settings import build, did_you_mean
 from membrane.pptp import DEFENSES
@@ -21,7 +21,7 @@ from membrane.training.engines import Engine, InProcess, engine_of
 from membrane.training.fleet import TrainFunction
 from membrane.verbs.comparison import Method, Range, Search, Setting
 
-KEYS = ("title", "seed", "seeds", "settings", "methods", "attacks", "search", "engine", "informed")
+KEYS = ("title", "seed", "seeds", "settings", "methods", "attacks", "search", "engine", "informed", "store")
 SETTING_KEYS = ("data", "model", "recipe", "audit")
 _MOST_STRENGTHS = 100  # of one line
 
@@ -40,6 +40,7 @@ class Compared:
         informed: Whether attackers give what was chosen for a target to their references.
         title: Heading of the page.
         engine: Where models are trained.
+        store: Folder or URL where finished models lie; the comparison's own if not given.
     """
 
     settings: Mapping[str, Setting]
@@ -51,6 +52,7 @@ class Compared:
     informed: bool = True
     title: str = "Defenses compared"
     engine: Engine = field(default_factory=InProcess)
+    store: str | None = None
 
 
 def is_comparison(settings: Mapping[str, Any]) -> bool:
@@ -97,8 +99,9 @@ def comparison_from(plain: Mapping[str, Any], folder: Path) -> Compared:
         search = build(Search, table_of(plain, "search"), "search")
     with collected(found):
         engine = engine_of(plain.get("engine", engine))
+    store = store_of(plain["store"], folder, found) if "store" in plain else None
     raise_all(found)
-    return Compared(settings, methods, attacks, search, seed, seeds, bool(informed), title, engine)
+    return Compared(settings, methods, attacks, search, seed, seeds, bool(informed), title, engine, store)
 
 
 def _settings(plain: Any, folder: Path, found: list[str]) -> dict[str, Setting]:  # noqa: ANN401 -- whatever a file holds

@@ -29,19 +29,28 @@ class SoftLabels(Defense):
         return self.table[batch.index].to(batch.x.device)
 
 
-def out_of_fold(recipe: Recipe, members: Examples, folds: int, generator: torch.Generator, begin: State) -> Tensor:
-    """(N, C) probabilities, each example's from the one of ``folds`` models that did not see it.
+def out_of_fold(
+    recipe: Recipe, members: Examples, folds: int, generator: torch.Generator, begin: State, left_out: int = 1
+) -> Tensor:
+    """(N, C) mean probabilities of those of ``folds`` models that did not see each example.
 
     Args:
         recipe: As in ``out_of_sample``.
         members: N examples.
-        folds: Parts that they are dealt into, each left out by one model.
+        folds: Parts that they are dealt into, and models.
         generator: Deals, and draws the seeds of the trainings.
         begin: Weights that all begin from.
+        left_out: Models that leave out each part.
     """
-    fold = torch.randperm(len(members), generator=generator) % folds
+    unseen = dealt(len(members), folds, left_out, generator)
     seeds = [spawn_seed(generator) for _ in range(folds)]
-    return out_of_sample(recipe, members, fold[:, None] == torch.arange(folds), seeds, begin=begin)
+    return out_of_sample(recipe, members, unseen, seeds, begin=begin)
+
+
+def dealt(n: int, folds: int, left_out: int, generator: torch.Generator) -> Tensor:
+    """(N, K) bool, which of n examples each of K = ``folds`` models does not see: ``left_out`` models for each."""
+    fold = torch.randperm(n, generator=generator) % folds
+    return (torch.arange(folds) - fold[:, None]) % folds < left_out
 
 
 def out_of_sample(

@@ -5,10 +5,9 @@ alone, each leave out one fold of the members; the fork that did not see a membe
 probabilities, and the released model is trained on these instead of the labels.
 
 Source: Split-AI and self-distillation of Tang et al. 2022, "Mitigating Membership Inference Attacks by
-Self-Distillation Through a Novel Ensemble Architecture" (SELENA), arXiv:2110.08324. Where we differ: every member has
-one fork that did not see it (theirs: several models), forks and the released model begin from an early stretch of one
-training, and forks need not differ in more than the risky regions (theirs: whole models, from scratch). Near duplicates
-in different folds can give each other away, as in SELENA.
+Self-Distillation Through a Novel Ensemble Architecture" (SELENA), arXiv:2110.08324. Where we differ: forks and the
+released model begin from an early stretch of one training, and forks need not differ in more than the risky regions
+(theirs: whole models, from scratch). Near duplicates in different folds can give each other away, as in SELENA.
 """
 
 from __future__ import annotations
@@ -42,10 +41,11 @@ class OutOfFoldRefit(Defense):
             forked has seen every member and tells the forks about them: more accuracy, less protection.
         first: First epoch of the window that forks and the released model begin from.
         last: Last epoch, included.
-        folds: Parts of the members, each left out by one fork.
+        folds: Parts of the members, and forks.
         fork_epochs: Epochs that each fork is trained, on the members it may see.
         epochs: Epochs that the released model is trained; fewer stay nearer to the window.
         lr: Peak learning rate of both, warm-up and cosine as in the recipe, which decides everything else.
+        left_out: Forks that leave out each part; their mean says what its labels should be.
 
     Raises:
         SettingError: Listing every setting that does not fit.
@@ -56,7 +56,7 @@ class OutOfFoldRefit(Defense):
     strength: ClassVar[str | None] = "epochs"
     acts_on: ClassVar[Stage] = "release"
     does_not_stop: ClassVar[str] = "near duplicates in different folds, as in SELENA; what is not forked saw every one"
-    notes: ClassVar[str] = "one fork per member (SELENA: several), from an early window (SELENA: from scratch)"
+    notes: ClassVar[str] = "forks begin from an early window (SELENA: from scratch) and may share regions"
 
     forked: tuple[str, ...] = ()
     first: int = 2
@@ -65,6 +65,7 @@ class OutOfFoldRefit(Defense):
     fork_epochs: int = 8
     epochs: int = 8
     lr: float = 0.05
+    left_out: int = 1
 
     def __post_init__(self) -> None:
         check(
@@ -74,6 +75,7 @@ class OutOfFoldRefit(Defense):
             fork_epochs=(self.fork_epochs >= 1, "1 or more"),
             epochs=(self.epochs >= 1, "1 or more"),
             lr=(0 < self.lr < inf, "above 0"),
+            left_out=(1 <= self.left_out < max(self.folds, 2), "1 or more, and fewer than folds"),
         )
 
     def mistakes(self, recipe: Recipe, n_members: int, n_holdout: int) -> list[str]:
@@ -105,4 +107,5 @@ class OutOfFoldRefit(Defense):
         """(N, C) probabilities, every member's from the fork that did not see it."""
         recipe = trained.recipe.again(self.fork_epochs, self.lr, Defense())
         recipe = replace(recipe, trainable=forked if self.forked else None)
-        return out_of_fold(recipe, trained.members, self.folds, generator, copy_state(trained.edited(state)))
+        begin = copy_state(trained.edited(state))
+        return out_of_fold(recipe, trained.members, self.folds, generator, begin, self.left_out)

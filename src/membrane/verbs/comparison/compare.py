@@ -36,6 +36,7 @@ def compare(
     methods: Sequence[Method],
     *,
     out: str | os.PathLike[str],
+    store: str | os.PathLike[str] | None = None,
     seeds: int = 1,
     attacks: Sequence[str | Attack] | None = None,
     informed: bool = True,
@@ -56,7 +57,8 @@ def compare(
     Args:
         settings: Data, network and recipe by name.
         methods: With their strengths; the first, of a single strength, is the baseline.
-        out: Folder of the comparison.
+        out: Folder of the comparison: plan, cells, page.
+        store: Where finished models lie, as in ``audit``; "store" in ``out`` if not given.
         seeds: How often everything is repeated, with other splits, canaries and models.
         attacks: Names or objects; by default every attack that the setting with fewest models can feed.
         informed: As in ``audit``.
@@ -70,13 +72,13 @@ def compare(
     Raises:
         SettingError: Listing every setting, method and strength that does not fit, before anything is trained.
         DataError: If the data do not fit, before anything is trained.
-        StoreError: If nothing can be written to ``out``.
+        StoreError: If ``out`` or the store cannot be reached or written to.
     """
     folder, search, made = Path(out), search or Search(), engine_of(engine, workers)
     with threads(made.threads or torch.get_num_threads()):  # all keys hold their number
         where = examine(settings, methods, attacks, seeds, seed, made)
-        store = Store(folder / "store")
-        found = _search(where, methods, search, store, folder, seed, made, progress)
+        kept = Store(folder / "store" if store is None else store)
+        found = _search(where, methods, search, kept, folder, seed, made, progress)
         strengths = {key: one.strengths for key, one in found.items()}
         cells = {_file(cell): cell for cell in cells_of(where.settings, methods, strengths, seed, seeds)}
         plan = _plan(where, methods, title, found, cells)
@@ -90,7 +92,7 @@ def compare(
             content = {"format": CELL, "key": key, "of": fingerprint(plan["settings"][cell.setting]), **cell.plain}
             told = _named(progress, cell.label, done, len(cells))
             try:
-                content |= measure_cell(cell, task, where.attacks, store, informed, made, told)
+                content |= measure_cell(cell, task, where.attacks, kept, informed, made, told)
             except TrainingError as problem:
                 content |= {"failed": str(problem)}
             write_json(folder / file, content)
