@@ -1,13 +1,15 @@
 """Kill -9 at random moments: nothing finished may be lost or repeated, nothing half-written read, no bit may differ.
 
-    python benchmarks/kills.py FOLDER [--kills 100] [--seed 0]
+    python benchmarks/kills.py FOLDER [--engine processes] [--kills 100] [--seed 0]
 
-Jobs take turns: an `audit` of two defenses that share trainings; an `audit` of somebody's own loop with
+Jobs share the kills: an `audit` of two defenses that share trainings; an `audit` of somebody's own loop with
 `membrane.protect` at its end; `membrane protect run.toml --out`; entries written with `Store.save` one after another;
-and an `audit` of two trainings with each engine that trains in other processes (Ray if it is installed). Each job runs
-twice undisturbed, which has to give the same bits. Then it is started, killed and started again in the same folder
-until a process gets to its end, and from the beginning in a new folder, until all kills are spent. Half of the kills
-come at any moment, half shortly after a file was begun, where little time is spent and most could go wrong.
+and an `audit` of two trainings with each engine that trains in other processes (Ray if it is installed). With
+`--engine` the audit with that engine gets all of them. Each job runs twice undisturbed, which has to give the same
+bits. Then it is started, killed and started again in the same folder until a process gets to its end, and from the
+beginning in a new folder, until all kills are spent. Half of the kills come at any moment, half shortly after a file
+was begun, where little time is spent and most could go wrong. Where an engine has workers, or a cluster of its own,
+kills hit one of these as often as the process that called: the audit then has to go on by itself.
 
 After every kill all files must be whole and those of the undisturbed run, bit for bit but for the seconds that it
 notes, and what was finished before must be untouched, its training not begun anew. At a job's end its folder must hold
@@ -32,7 +34,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from processes import await_draft, drafts, kill, start
+from processes import await_draft, drafts, kill, kill_worker, start
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -51,6 +53,8 @@ ENTRY = "store/*/[!.]*.json"
 SECONDS = ("seconds", "train_seconds")  # facts that no two runs share
 CLOCKS = ("costs.json",)  # files of nothing else
 JUST_BEGUN = 0.01  # seconds after a file was begun in which half of the kills come
+WORKER_LIVES = 0.5  # seconds, at most, from when there is a worker to when one is killed
+MOST_WORKERS = 2  # killed under one process: the third death over the same model is an error that names it
 N_ENTRIES = 150
 RUN_FILE = """\
 data = { name = "digits", test = 297 }
@@ -149,6 +153,7 @@ class Job:
         finished: Pattern of files whose existence says that something is finished.
         goes_on: Whether a second process goes on where a first was killed, or starts anew.
         crew: Whether it has processes of its own, which write too.
+        engine: Whose job it is, if it is that of one.
     """
 
     name: str
@@ -156,15 +161,16 @@ class Job:
     finished: str = ENTRY
     goes_on: bool = True
     crew: bool = False
+    engine: str | None = None
 
 
 JOBS = (
-    Job("audit", run_audit),
+    Job("audit", run_audit, engine="in_process"),
     Job("audit of an own loop with protect", run_own_loop),
     Job("membrane protect", run_protect, "run.json", goes_on=False),
     Job("Store.save", run_saves),
-    Job("audit with engine processes", run_processes, crew=True),
-    *([Job("audit with engine ray", run_ray, crew=True)] if importlib.util.find_spec("ray") else []),
+    Job("audit with engine processes", run_processes, crew=True, engine="processes"),
+    *([Job("audit with engine ray", run_ray, crew=True, engine="ray")] if importlib.util.find_spec("ray") else []),
 )
 
 
@@ -251,11 +257,20 @@ class Round:
     def __init__(self, job: Job, out: Path, whole: Path, seconds: float) -> None:
         self.job, self.out, self.whole, self.seconds = job, out, whole, seconds
 
-    def kill_once(self, dice: random.Random, counts: Counter[str]) -> tuple[bool, list[str]]:
-        """Start the job and kill it; whether it got to its end, and problems."""
+    def disturb(self, dice: random.Random, counts: Counter[str], most: int) -> tuple[bool, list[str]]:
+        """Start the job and kill it, some of its workers first; whether it got to its end, and problems.
+
+        Args:
+            dice: Whom and when.
+            counts: What is done is added to these.
+            most: Kills that are left to be spent.
+        """
         before, n_begun, old = finished(self.job, self.out), len(begun(self.out)), drafts(self.out)
         rows = done_rows(self.out) if n_begun else set()
         process = start(self.job.work, self.out, daemon=not self.job.crew)
+        for _ in range(dice.randint(0, min(MOST_WORKERS, most - 1)) if self.job.crew else 0):
+            counts["kills"] += 1
+            counts["of workers"] += kill_worker(process, dice, WORKER_LIVES)
         time.sleep(dice.uniform(0, self.seconds * (0.6 if self.job.goes_on else 0.8)))
         if dice.random() < 0.5:
             await_draft(self.out, process, own=not self.job.crew)
@@ -315,19 +330,22 @@ def main() -> int:
     """Kill, compare, print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("folder", type=Path, help="where the jobs may write for the time being")
+    parser.add_argument("--engine", choices=[job.engine for job in JOBS if job.engine], help="kill only its audit")
     parser.add_argument("--kills", type=int, default=100, help="over all jobs together")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     settings = parser.parse_args()
     folder = settings.folder.absolute() / "kills"
     begin, dice, problems = time.monotonic(), random.Random(settings.seed), []
-    counts: dict[str, Counter[str]] = {job.name: Counter() for job in JOBS}
-    for i, job in enumerate(JOBS):
+    jobs = [job for job in JOBS if settings.engine in (None, job.engine)]
+    counts: dict[str, Counter[str]] = {job.name: Counter() for job in jobs}
+    for i, job in enumerate(jobs):
         whole, seconds = undisturbed(job, folder / str(i))
         print(f"{job.name}: {seconds:.1f} s and {len(files(whole))} files undisturbed", flush=True)
         place, count = Round(job, folder / str(i) / "0", whole, seconds), counts[job.name]
-        for number in range(i, settings.kills, len(JOBS)):
-            ended, found = place.kill_once(dice, count)
-            if ended or number + len(JOBS) >= settings.kills:
+        share = len(range(i, settings.kills, len(jobs)))
+        while count["kills"] < share:
+            ended, found = place.disturb(dice, count, share - count["kills"])
+            if ended or count["kills"] == share:
                 found += place.end(ended=ended)
                 count["rounds"] += 1
                 count["drafts left outside stores"] += len(drafts(place.out))
@@ -347,9 +365,9 @@ def main() -> int:
 
 def _told(count: Counter[str]) -> str:
     return (
-        f"{count['kills']} kills sent, {count['hits']} hit a working process, {count['in the middle of a file']} with "
-        f"a file half written; {count['rounds']} runs ended as the undisturbed one, "
-        f"{count['drafts left outside stores']} drafts left outside stores"
+        f"{count['kills']} kills sent, {count['hits']} hit a working process and {count['of workers']} a worker, "
+        f"{count['in the middle of a file']} with a file half written; {count['rounds']} runs ended as the undisturbed "
+        f"one, {count['drafts left outside stores']} drafts left outside stores"
     )
 
 

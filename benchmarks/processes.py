@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import random
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -47,3 +50,40 @@ def await_draft(folder: Path, process: BaseProcess, *, own: bool = True) -> None
     old, mark = drafts(folder), f".{process.pid}." if own else "."
     while process.is_alive() and not any(mark in path.name for path in drafts(folder) - old):
         time.sleep(0.0005)
+
+
+def kill_worker(process: BaseProcess, dice: random.Random, most: float) -> bool:
+    """SIGKILL for one of the processes that train for this one; whether there was one at work.
+
+    Args:
+        process: That has workers of its own, or a Ray cluster.
+        dice: Which of them, and when.
+        most: Seconds that a worker is let live from when there is one.
+    """
+    while process.is_alive() and not workers(process):
+        time.sleep(0.005)
+    time.sleep(dice.uniform(0, most))
+    for worker in dice.sample(found := workers(process), len(found)):
+        with suppress(ProcessLookupError):  # ended by itself meanwhile
+            os.kill(worker, signal.SIGKILL)
+            return True
+    return False
+
+
+def workers(process: BaseProcess) -> list[int]:
+    """Processes under this one that multiprocessing spawned, or that run a task of Ray's."""
+    found = []
+    for pid in _descendants(process.pid or 0):
+        with suppress(OSError):
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+            if b"spawn_main" in command or command.startswith(b"ray::_train"):
+                found.append(pid)
+    return sorted(found)
+
+
+def _descendants(pid: int) -> Iterator[int]:
+    for tasks in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):
+            for child in map(int, tasks.read_text().split()):
+                yield child
+                yield from _descendants(child)

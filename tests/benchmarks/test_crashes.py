@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,13 @@ def test_kills_at_any_moment_lose_and_repeat_nothing_and_change_no_bit(tmp_path:
     assert "together: 12 kills sent" in said
     assert "\n0 problems\n" in said
     assert not list(tmp_path.iterdir())
+
+
+def test_killed_workers_are_replaced_and_nothing_finished_is_lost_or_repeated(tmp_path: Path) -> None:
+    said = run("kills.py", str(tmp_path), "--engine", "processes", "--kills", "8")
+    assert "together: 8 kills sent" in said
+    assert int(re.search(r"and (\d+) a worker", said)[1]) > 0  # type: ignore[index]
+    assert "\n0 problems\n" in said
 
 
 def test_two_writers_that_are_killed_and_a_reader_get_along(tmp_path: Path) -> None:

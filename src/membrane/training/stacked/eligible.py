@@ -15,8 +15,8 @@ STACK = 16  # models in a stack, at most
 # Multiplications that one forward pass of one batch may take: beyond, arithmetic is what costs, and a stack only falls
 # out of the processor's caches. Measured by benchmarks/fleet.py on two cores.
 MOST_WORK = 4e7
-# Multiplications of all forward passes that training a stack may take: what is killed in it is lost, so it ends in
-# minutes. A stack of two is the smallest, as one model is trained as two; rate measured by benchmarks/fleet.py.
+# Multiplications of all forward passes of a stack's training: what is killed in it is lost, so it ends within minutes,
+# 2 to 5 on one core where this was written. Two models are the smallest stack, as one is trained as two.
 MOST_AT_STAKE = 1e12
 _HOOKS = ("prepared", "wrap", "batch", "targets", "loss", "step", "end_epoch")
 
