@@ -190,6 +190,7 @@ DEFENSE_ROWS = (
         nothing=None,
         strong={"models": 3, "left_out": 1},
         trains=True,
+        slope=False,
         nonsense=({"models": 1}, {"left_out": 0}, {"models": 3, "left_out": 3}, {"models": 2.5}),
     ),
     Row(
@@ -204,6 +205,7 @@ DEFENSE_ROWS = (
         nothing=None,
         strong={},
         trains=True,
+        slope=False,
         nonsense=(*outside("share", 0.0, 1.1), *outside("temperature", 0.0)),
     ),
     Row(
@@ -211,6 +213,7 @@ DEFENSE_ROWS = (
         {"mix": 0.0},
         {"mix": 1.0, "folds": 3},
         trains=True,
+        slope=False,
         nonsense=(*outside("mix", -0.1, 1.1), {"folds": 1}, {"folds": 2.5}),
     ),
     Row(

@@ -57,8 +57,8 @@ def bank(recipe: Recipe, folder: Path, progress: Callable[[str, int, int], None]
 
 
 def rows(*chosen: Row) -> list[ParameterSet]:
-    needs = {"dp_sgd": pytest.mark.extras("opacus")}
-    return [pytest.param(row, id=str(row), marks=needs.get(row.name, ())) for row in chosen]
+    marks = {"dp_sgd": pytest.mark.extras("opacus"), "memguard": pytest.mark.slow}
+    return [pytest.param(row, id=str(row), marks=marks.get(row.name, ())) for row in chosen]
 
 
 def test_every_defense_is_asked() -> None:

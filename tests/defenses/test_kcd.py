@@ -41,6 +41,18 @@ def test_labels_are_mixed_with_answers_of_the_teacher_that_did_not_see_the_membe
     torch.testing.assert_close(student.loss(LOGITS, batch, 0), 0.7 * to_teacher + 0.3 * hard, check_dtype=False)
 
 
+def test_soft_labels_have_the_gradient_of_their_cross_entropy() -> None:
+    table = torch.softmax(torch.randn(6, 3, dtype=torch.float64, generator=torch_generator(0)), 1)
+    batch = Batch(torch.zeros(3, 1), MEMBERS.y[:3], torch.tensor([5, 0, 2]))
+    by_hand = [
+        -sum(t * q for t, q in zip(*rows, strict=True))
+        for rows in zip(table[batch.index].tolist(), F.log_softmax(LOGITS, 1).tolist(), strict=True)
+    ]
+    assert SoftLabels(table).loss(LOGITS, batch, 0).tolist() == pytest.approx(by_hand)
+    z = LOGITS.clone().requires_grad_()
+    assert torch.autograd.gradcheck(lambda one: SoftLabels(table).loss(one, batch, 0), z)
+
+
 def test_folds_without_members_are_refused() -> None:
     with pytest.raises(SettingError, match="60 members are too few for 31 folds"):
         fit(short(KCD(folds=31)), MEMBERS, None, 0)
