@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 
 import pytest
@@ -117,6 +118,37 @@ def test_as_many_members_are_swapped_as_the_gap_of_accuracy_says() -> None:
     assert facts["swapped_members"] == int(rate * 60) > 3
     assert purified(Purifier(0.5, epochs=1)).facts["swapped_members"] == int(rate / 2 * 60)
     assert purified(Purifier(0.0, epochs=1)).facts["swapped_members"] == 0
+
+
+def test_the_rate_is_the_gap_over_what_is_right_on_members() -> None:
+    wrong = MEMBERS.y.clone()
+    wrong[:6] = (wrong[:6] + 1) % 3
+    trained = dataclasses.replace(training(Defense()), members=MEMBERS.relabelled(wrong))
+    holdout = trained.holdout
+    assert holdout is not None
+    ours, theirs = (
+        (logits_of(trained.model, part).argmax(1) == part.y).double().mean().item()
+        for part in (trained.members, holdout)
+    )
+    assert theirs < ours < 0.95
+    facts = Purifier(epochs=1).finish(trained, torch_generator(1)).facts
+    assert facts["swap_rate"] == pytest.approx((ours - theirs) / ours)
+
+
+def test_latent_variables_are_drawn_by_query_and_key() -> None:
+    reformer = Reformer(3, (4, 5), 2, torch_generator(0)).eval()
+    with torch.no_grad():
+        for layer in reformer.modules():
+            if isinstance(layer, torch.nn.Linear):
+                layer.weight *= 60
+    nobody = torch.zeros(0, 3, dtype=torch.float64)
+    one, other = (Purified(torch.nn.Identity(), reformer, nobody, 1e-5, key).eval() for key in (1, 2))
+    z = P.log().float()
+    with torch.no_grad():
+        draws = torch.stack([torch.randn(2, generator=generator) for generator in one.generators(z)])
+        torch.testing.assert_close(one(z), reformer(torch.softmax(z, 1), draws))
+        assert torch.equal(one(z), one(z))
+        assert (one(z) - other(z)).abs().max() > 1e-3
 
 
 def test_known_members_get_the_second_class_and_others_their_own() -> None:
