@@ -33,7 +33,7 @@ from membrane.models import MLP, ResNet, signals_of
 from membrane.models.model import Normalization
 from membrane.regions.edited import edited
 from membrane.training import Recipe, fit
-from membrane.training.fleet import training_key
+from membrane.training.keys import training_key
 from tests.data import sources
 
 SHAPES: dict[str, tuple[tuple[int, ...], type]] = {

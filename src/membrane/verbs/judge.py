@@ -13,8 +13,8 @@ from membrane.core.store import Store
 from membrane.data import Task
 from membrane.data.membership import references_each
 from membrane.training import Bank, Recipe
-from membrane.verbs.by_region import by_region
 from membrane.verbs.against import against_baseline
+from membrane.verbs.by_region import by_region
 from membrane.verbs.informed import choices_of, informed_scores
 from membrane.verbs.measure import Measurement, measure
 from membrane.verbs.observe import score_bank
