@@ -37,6 +37,7 @@ from membrane.data.on_disk import opened
 from membrane.models.start import start_from
 from membrane.regions import Trail, load_weights
 from membrane.report.comparison import check_comparison
+from membrane.report.comparison.curves import curves
 from membrane.verbs.comparison import Comparison
 from membrane.verbs.comparison.files import CELL, PLAN, PLAN_FILE
 from tests.data import archives
@@ -200,7 +201,8 @@ def _compared() -> list[Files]:
 def _read_compared(folder: Path) -> object:
     done = Comparison.load(folder)
     check_comparison(done.results)
-    return done.to_markdown()
+    drawn = [curves(done.results, one) for one in done.results["settings"] if one["points"]]
+    return drawn, done.to_markdown()
 
 
 # Tensors.

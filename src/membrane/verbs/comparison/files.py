@@ -26,7 +26,7 @@ _PLAN = {
     "cells": [_TOLD | {"file": "text"}],
     "versions": {"*": "text"},
 }
-_SPREAD = {"value": "number?", "low?": "number", "high?": "number", "note?": "text"}
+_SPREAD = {"value": "number", "low?": "number", "high?": "number", "note?": "text"}
 _ASKED = {"fpr": "number", **{f"{name}?": "number" for name in ("value", "low", "high")}, "note?": "text"}
 _LEAK = {"attack": "text", "value": "number", "replicates": ["number?"]}
 _DONE = {
@@ -95,7 +95,8 @@ def _contradictions(cell: Mapping[str, Any]) -> list[str]:
             if not re.fullmatch(r"auc|tpr@(0\.\d+|1)", measure):
                 found.append(f"leakage.{part} has {measure!r}; there are auc and tpr@ with a rate.")
                 continue
-            rates = [f"tpr@{asked['fpr']:g}" for asked in attacks.get(one["attack"], {"tpr": ()})["tpr"]]
+            asked = attacks.get(one["attack"], {"tpr": ()})["tpr"]
+            rates = [f"tpr@{rate['fpr']:g}" for rate in asked if rate.get("value") is not None]
             if one["attack"] not in attacks or (measure != "auc" and measure not in rates):
                 found.append(f"leakage.{part}.{measure} is that of {one['attack']!r}, which the slice does not have.")
             if len(one["replicates"]) != len(cell["accuracy_replicates"]):
