@@ -403,10 +403,13 @@ def test_an_interrupted_audit_says_how_to_go_on(
     assert f"Finished models are kept in {tmp_path / 'a' / 'store'}" in err
 
 
+ONE_BY_ONE = 'epochs = 60, precision = "bfloat16"'  # long, and in no stack, all models of which end at once
+
+
 def test_a_real_interrupt_keeps_finished_models(tmp_path: Path) -> None:
     out = tmp_path / "a"
     slow = tmp_path / "run.toml"
-    slow.write_text(runs.TINY.replace("epochs = 4", "epochs = 60"))
+    slow.write_text(runs.TINY.replace("epochs = 4", ONE_BY_ONE))
     process = program("audit", slow, "--out", out)
     for _ in range(600):
         if list(out.glob("store/release/*.json")) or process.poll() is not None:
@@ -425,7 +428,7 @@ def test_a_real_interrupt_keeps_finished_models(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_audit_reports_what_is_finished_and_goes_on(number: signal.Signals, tmp_path: Path) -> None:
     out, slow = tmp_path / "a", tmp_path / "run.toml"
-    text = runs.TINY.replace("epochs = 4", "epochs = 60").replace("references = 4", "references = 8")
+    text = runs.TINY.replace("epochs = 4", ONE_BY_ONE).replace("references = 4", "references = 8")
     slow.write_text(text.replace("max_candidates = 10", "max_candidates = 4"))
     process = program("audit", slow, "--out", out)
     for _ in range(1200):
