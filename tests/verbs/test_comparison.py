@@ -14,7 +14,7 @@ from torch import nn
 
 import membrane
 from membrane.core.errors import SettingError, StoreError, TrainingError
-from membrane.data import Digits, Examples
+from membrane.data import Digits, Examples, Table
 from membrane.defenses import EarlyStopping, LabelSmoothing, RelaxLoss
 from membrane.models import MLP
 from membrane.pptp import RegionWindow
@@ -120,6 +120,20 @@ def test_cells_of_an_earlier_setting_are_not_taken_for_this_one(folder: Path, tm
     second = compare({"digits": few}, METHODS[:2], out=tmp_path, attacks=ATTACKS)
     assert not second.missing
     assert second.cells[0]["task"]["canaries"] == 20 != first.cells[0]["task"]["canaries"]
+
+
+def test_where_data_lie_is_no_part_of_what_was_measured(tmp_path: Path) -> None:
+    rows = [f"{i % 7},{i * i % 11},{i},{'ab'[i % 3 == 0]}" for i in range(700)]
+    for place in ("here", "there"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "t.csv").write_text("\n".join(["x,y,z,label", *rows]))
+    written = []
+    for place in ("here", "there"):
+        setting = replace(SETTING, data=Table(str(tmp_path / place / "t.csv")))
+        assert not compare({"t": setting}, METHODS[:2], out=tmp_path / "out", attacks=ATTACKS).missing
+        written.append({path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("cells/t/*.json")})
+    assert written[0] == written[1]
+    assert str(tmp_path) not in (tmp_path / "out" / "comparison.json").read_text()
 
 
 def test_a_cell_that_diverges_is_kept_as_such_and_the_others_go_on(tmp_path: Path) -> None:

@@ -86,10 +86,11 @@ def compare(
         for done, (file, cell) in enumerate(cells.items()):
             task = where.task(cell.setting, cell.seed)
             key = cell_key(cell, task, where.attacks, informed)
-            if _is_there(folder / file, key):
+            of = fingerprint(plan["settings"][cell.setting])
+            if _is_there(folder / file, key, of):
                 progress("cells with stored models", done + 1, len(cells))
                 continue
-            content = {"format": CELL, "key": key, "of": fingerprint(plan["settings"][cell.setting]), **cell.plain}
+            content = {"format": CELL, "key": key, "of": of, **cell.plain}
             told = _named(progress, cell.label, done, len(cells))
             try:
                 content |= measure_cell(cell, task, where.attacks, kept, informed, made, told)
@@ -235,9 +236,19 @@ def _plan(
 
 
 def _plain(setting: Setting) -> dict[str, Any]:
-    data = to_plain(setting.data) if isinstance(setting.data, Source) else {"name": type(setting.data).__name__}
+    data = _placeless(setting.data) if isinstance(setting.data, Source) else {"name": type(setting.data).__name__}
     recipe = {name: value for name, value in to_plain(setting.recipe).items() if name != "defense"}
     return {"data": data, "recipe": recipe, "audit": to_plain(setting.sizes)}
+
+
+def _placeless(source: Source) -> dict[str, Any]:
+    """Settings of a source with the names of files alone: where they lie is no part of what was measured."""
+    plain: dict[str, Any] = to_plain(source)
+    for name in type(source).paths:
+        value = plain[name]
+        plain[name] = [Path(one).name for one in value] if isinstance(value, list) else value and Path(value).name
+    inner = {name: _placeless(one) for name, one in vars(source).items() if isinstance(one, Source)}
+    return plain | inner
 
 
 def _file(cell: Cell) -> str:
@@ -246,11 +257,12 @@ def _file(cell: Cell) -> str:
     return f"cells/{cell.setting}/{called}-{fingerprint(cell.plain['defense'])[:8]}-seed{cell.seed}.json"
 
 
-def _is_there(path: Path, key: str) -> bool:
+def _is_there(path: Path, key: str, of: str) -> bool:
     if not path.exists():
         return False
     try:
-        return bool(read_json(path).get("key") == key)
+        cell = read_json(path)
+        return bool(cell.get("key") == key and cell.get("of") == of)
     except (MembraneError, AttributeError):  # damaged: it is measured again
         return False
 
