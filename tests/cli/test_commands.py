@@ -87,6 +87,7 @@ def test_check_says_what_a_run_resolves_and_costs(tiny: Path, say: Say) -> None:
     assert " thread" in words
 
 
+@pytest.mark.slow
 def test_check_and_audit_look_into_the_store_that_is_named(tiny: Path, tmp_path: Path, say: Say) -> None:
     shared = tmp_path / "shared"
     file = tmp_path / "run.toml"
@@ -406,6 +407,7 @@ def test_an_interrupted_audit_says_how_to_go_on(
 ONE_BY_ONE = 'epochs = 60, precision = "bfloat16"'  # long, and in no stack, all models of which end at once
 
 
+@pytest.mark.slow
 def test_a_real_interrupt_keeps_finished_models(tmp_path: Path) -> None:
     out = tmp_path / "a"
     slow = tmp_path / "run.toml"
@@ -467,6 +469,7 @@ def test_a_refusal_half_way_says_what_was_finished(
     assert (status, err) == (2, "membrane: training diverged.\nWhat was finished before is in results.json\n")
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves_early_causes_no_traceback() -> None:
     process = program("list", "defenses")
     assert process.stdout is not None

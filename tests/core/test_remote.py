@@ -131,6 +131,7 @@ def test_a_store_may_be_copied_from_a_folder_to_a_url_and_back(memory: Store, tm
         jobs.check_whole(store, "key1")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before", [None, 1])
 def test_a_kill_between_tensors_and_json_leaves_no_entry(tmp_path: Path, before: int | None) -> None:
     """Also where an older entry is replaced: its JSON would not fit the new tensors."""

@@ -49,7 +49,7 @@ def areas(model: nn.Module, attacks: tuple[object, ...]) -> dict[str, float]:
 
 @pytest.mark.parametrize(
     ("defense", "on_labels"),
-    [(HAMPOutput(), ON_LABELS), (MemGuard(epochs=100, lr=0.05), FEWER)],
+    [(HAMPOutput(), ON_LABELS), pytest.param(MemGuard(epochs=100, lr=0.05), FEWER, marks=pytest.mark.slow)],
     ids=["hamp_output", "memguard"],
 )
 def test_scores_are_hidden_and_labels_are_not(defense: Defense, on_labels: tuple[object, ...]) -> None:

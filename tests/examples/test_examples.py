@@ -48,6 +48,7 @@ def test_three_added_lines_give_a_model_that_leaks_less(own_loop: ModuleType) ->
     assert after["value"] < before["value"]
 
 
+@pytest.mark.slow
 def test_the_same_loop_is_audited_adaptively(own_loop: ModuleType, tmp_path: Path) -> None:
     """Two pairs of models, each locating and choosing for itself."""
     from membrane.data import Examples

@@ -44,6 +44,7 @@ def test_networks_for_images_are_channels_last_where_that_is_safe(shortcut: nn.M
     assert is_channels_last(laid_out(nn.Sequential(nn.Conv2d(3, 8, 3), shortcut))) == fast
 
 
+@pytest.mark.slow
 def test_a_narrow_network_on_large_images_does_not_end_the_process() -> None:
     done = subprocess.run([sys.executable, "-c", TRAINS], capture_output=True, text=True, check=False)
     assert done.stdout == "trained\n", done.stderr[-500:]

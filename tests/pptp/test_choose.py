@@ -22,6 +22,7 @@ def search(max_candidates: int = 40) -> Search:
     return found
 
 
+@pytest.mark.slow
 def test_the_count_of_candidates_is_kept() -> None:
     located = 1 + len(contiguous(search().probe.partition.names))
     assert located < len(search().measured) <= located + 40

@@ -67,6 +67,7 @@ def test_an_empty_trail_is_refused() -> None:
         protect(one.model, Trail(one.model), one.members, one.holdout)
 
 
+@pytest.mark.slow
 def test_the_defense_reports_how_it_came_to_its_plan() -> None:
     one = trained()
     finished = PPTP(max_accuracy_drop=0.02, max_candidates=30).finish(one, torch.Generator().manual_seed(0))
@@ -123,6 +124,7 @@ def test_a_trail_of_another_training_is_refused() -> None:
         apply_plan(torch.nn.Linear(3, 3), fresh_trail(), one.members, Plan((Stretch("all", 1, 3),)))
 
 
+@pytest.mark.slow
 def test_statistics_of_other_inputs_than_the_trained_ones_are_flagged() -> None:
     with torch.random.fork_rng():
         one = fit(replace(RECIPE, augment=True, epochs=30), task().members(0), task().holdout, seed=1)

@@ -279,6 +279,7 @@ def test_null_numbers_are_shown_as_absent(tmp_path: Path) -> None:
     assert "nan" not in page.text.lower().split()
 
 
+@pytest.mark.slow
 def test_many_entries_and_attacks_make_a_page(tmp_path: Path) -> None:
     results = example()
     spare = results["entries"][1]

@@ -105,6 +105,7 @@ def test_workers_compute_with_the_threads_that_were_set_and_see_their_gpu(tmp_pa
     assert torch.get_num_threads() == before
 
 
+@pytest.mark.slow
 def test_a_killed_worker_costs_the_model_it_was_at(tmp_path: Path, task: Task) -> None:
     log = tmp_path / "log"
     train = functools.partial(die_once, log=log)

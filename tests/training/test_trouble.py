@@ -54,6 +54,7 @@ def test_a_batch_that_does_not_fit_is_an_error_that_names_one_that_does(tmp_path
     assert "No batch_size fits: take a smaller network; keep = 2 would make the trail smaller" in told["network"]
 
 
+@pytest.mark.slow
 @limited
 def test_signals_are_measured_in_halves_until_they_fit(tmp_path: Path) -> None:
     processes.finish(processes.start(shortage.measure_with_little_memory, tmp_path / "told.json"))

@@ -18,7 +18,7 @@ def stamps(out: Path) -> dict[str, int]:
     return {str(path): path.stat().st_mtime_ns for path in (out / "store").glob("*/[!.]*.json")}
 
 
-@pytest.mark.parametrize("kills", [4, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
 def test_a_killed_audit_goes_on_where_it_was_and_ends_with_the_same_bits(tmp_path: Path, kills: int) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     finish(start(run_audit, tmp_path / "warm"))  # the first process also waits for the server's imports

@@ -24,6 +24,7 @@ def own_trail() -> Trail:
     return trail
 
 
+@pytest.mark.slow
 def test_datasets_arrays_and_examples_give_the_same_plan() -> None:
     members, holdout = task().members(0), task().holdout
     forms = [
