@@ -31,6 +31,7 @@ from membrane.metrics import (
     share_interval,
     tpr_at_fpr,
     tpr_estimate,
+    tpr_replicates,
 )
 from membrane.training import Bank
 from membrane.verbs.risk import exposed, groups, risk
@@ -116,6 +117,15 @@ class Measurement:
         """(B,) the same in each bootstrap draw."""
         mask = self.slice(slice_name).mask
         return auc_replicates(self.scores[attack][:, mask], self.is_member[:, mask], self.draws.for_slice(mask))
+
+    def tpr_replicates(self, attack: str, slice_name: str, fpr: float) -> npt.NDArray[np.float64]:
+        """(B,) share of a slice's members caught at a false-positive rate, in each bootstrap draw.
+
+        Raises:
+            NotEnoughDataError: If the slice cannot resolve ``fpr``.
+        """
+        mask = self.slice(slice_name).mask
+        return tpr_replicates(self.scores[attack][:, mask], self.is_member[:, mask], fpr, self.draws.for_slice(mask))
 
     def leakage(self, attack: str, slice_name: str, fpr: float | None = None) -> Estimate:
         """Area of a slice, or the share of members caught at a false-positive rate, with what each trial adds.

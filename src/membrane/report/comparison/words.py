@@ -54,17 +54,12 @@ def _sentence(name: str, level: Results, baseline: str) -> str:
     leader, base = level["leader"], rows[baseline]["value"]
     if leader == baseline:
         return f"{name}: at most one point below the accuracy of {baseline}, nothing leaks less than {baseline} does."
-    level_with = [method for method, row in rows.items() if method not in (leader, baseline) and _tied(row)]
+    level_with = [method for method, row in rows.items() if method not in (leader, baseline) and row["with_leader"]]
     ties = f" Not told apart from it: {', '.join(level_with)}." if level_with else " Every other one leaks more."
     return (
         f"{name}: at most one point below the accuracy of {baseline}, {leader} leaks least: AUC "
         f"{fmt.area(rows[leader]['value'])}, where {baseline} has {fmt.area(base)}.{ties}"
     )
-
-
-def _tied(row: Results) -> bool:
-    behind = row.get("behind")
-    return bool(behind and (behind["low"] is None or behind["low"] <= 0))
 
 
 LIMITS = (

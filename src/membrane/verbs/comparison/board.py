@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from membrane.core.errors import NotEnoughDataError
-from membrane.metrics import CurvePoint, Interval, percentile_interval, point_at
-from membrane.verbs.measure import LEVEL
+from membrane.metrics import CurvePoint, percentile_interval, point_at
+from membrane.verbs.measure import LEVEL, plain_interval
 
 LOSSES = (0.0, 0.01, 0.02, 0.05)
 """Accuracy below the baseline's at which methods are compared, fractions."""
@@ -45,18 +45,23 @@ class Point:
         """Mean over seeds, of the test set."""
         return float(np.mean([row["accuracy"]["test"]["value"] for row in self.rows.values()]))
 
-    def accuracy_replicates(self, seeds: Sequence[int]) -> Floats:
-        """(B,) mean over these seeds."""
-        return _mean([self.rows[seed]["accuracy_replicates"] for seed in seeds])
+    @property
+    def accuracy_replicates(self) -> Floats:
+        """(B,) mean over seeds."""
+        return _mean([row["accuracy_replicates"] for row in self.rows.values()])
 
     def leakage(self, part: str, measure: str) -> float | None:
         """Mean over seeds of the strongest attack's; None if one of them cannot resolve it."""
         found = [row["leakage"].get(part, {}).get(measure) for row in self.rows.values()]
         return None if None in found else float(np.mean([one["value"] for one in found]))
 
-    def leakage_replicates(self, part: str, measure: str, seeds: Sequence[int]) -> Floats:
-        """(B,) mean over these seeds."""
-        return _mean([self.rows[seed]["leakage"][part][measure]["replicates"] for seed in seeds])
+    def leakage_replicates(self, part: str, measure: str) -> Floats:
+        """(B,) mean over seeds, of what all of them can resolve."""
+        return _mean([row["leakage"][part][measure]["replicates"] for row in self.rows.values()])
+
+    def under(self, seeds: Sequence[int]) -> Point:
+        """The same over some of its seeds."""
+        return dataclasses.replace(self, rows={seed: self.rows[seed] for seed in seeds})
 
     @property
     def n_pairs(self) -> int:
@@ -87,40 +92,38 @@ def describe_point(point: Point, baseline: Point | None) -> dict[str, Any]:
     leakage = {}
     for part in parts:
         measures = dict.fromkeys(m for row in point.rows.values() for m in row["leakage"].get(part, {}))
-        leakage[part] = {m: _spread(point, part, m, seeds) for m in measures if point.leakage(part, m) is not None}
+        leakage[part] = {m: _spread(point, part, m) for m in measures if point.leakage(part, m) is not None}
     return {
         "method": point.method,
         "strength": point.strength,
         "seeds": seeds,
         "n_pairs": point.n_pairs,
-        "accuracy": _accuracy(point, seeds),
+        "accuracy": _accuracy(point),
         "train_accuracy": float(np.mean([row["accuracy"]["train"]["value"] for row in point.rows.values()])),
         "leakage": leakage,
         "cost": _cost(point, baseline),
     }
 
 
-def _accuracy(point: Point, seeds: Sequence[int]) -> dict[str, Any]:
-    if len(seeds) == 1:
-        return dict(point.rows[seeds[0]]["accuracy"]["test"])
-    return _plain(percentile_interval(point.accuracy, point.accuracy_replicates(seeds), LEVEL, point.n_pairs))
+def _accuracy(point: Point) -> dict[str, Any]:
+    if len(point.rows) == 1:
+        (row,) = point.rows.values()
+        return dict(row["accuracy"]["test"])
+    return plain_interval(percentile_interval(point.accuracy, point.accuracy_replicates, LEVEL, point.n_pairs))
 
 
-def _spread(point: Point, part: str, measure: str, seeds: Sequence[int]) -> dict[str, Any]:
+def _spread(point: Point, part: str, measure: str) -> dict[str, Any]:
     """Value and interval: of one seed that of its audit, of several that of the averaged resamples."""
-    attacks = list(dict.fromkeys(point.rows[seed]["leakage"][part][measure]["attack"] for seed in seeds))
-    if len(seeds) == 1:
-        attack = point.rows[seeds[0]]["slices"][part]["attacks"][attacks[0]]
-        found = (
-            attack["auc"]
-            if measure == "auc"
-            else next(one for one in attack["tpr"] if f"tpr@{one['fpr']:g}" == measure)
-        )
-        return dict(found) | {"attacks": attacks}
+    attacks = list(dict.fromkeys(row["leakage"][part][measure]["attack"] for row in point.rows.values()))
+    if len(point.rows) == 1:
+        (row,) = point.rows.values()
+        attack = row["slices"][part]["attacks"][attacks[0]]
+        rates = {f"tpr@{one['fpr']:g}": one for one in attack["tpr"]}
+        return dict(attack["auc"] if measure == "auc" else rates[measure]) | {"attacks": attacks}
     value = point.leakage(part, measure)
     assert value is not None  # or it would not be described
-    replicates = point.leakage_replicates(part, measure, seeds)
-    return _plain(percentile_interval(value, replicates, LEVEL, point.n_pairs)) | {"attacks": attacks}
+    interval = percentile_interval(value, point.leakage_replicates(part, measure), LEVEL, point.n_pairs)
+    return plain_interval(interval) | {"attacks": attacks}
 
 
 def _cost(point: Point, baseline: Point | None) -> float | None:
@@ -146,11 +149,11 @@ def matched(points: Sequence[Point], baseline: str) -> list[dict[str, Any]]:
     seeds = sorted(set.intersection(*(set(point.rows) for point in points)))
     if not seeds:
         return []
+    points, base = [point.under(seeds) for point in points], base.under(seeds)
     found = []
     for part, measure in _asked(points):
-        curves = _curves(points, base, part, measure, seeds)
-        n_pairs = sum(int(base.rows[seed]["task"]["n_models"]) // 2 for seed in seeds)
-        found += [_level(curves, baseline, part, measure, loss, n_pairs) | {"seeds": seeds} for loss in LOSSES]
+        curves = _curves(points, base, part, measure)
+        found += [_level(curves, baseline, part, measure, loss, base.n_pairs) | {"seeds": seeds} for loss in LOSSES]
     return found
 
 
@@ -164,24 +167,20 @@ def _asked(points: Sequence[Point]) -> list[tuple[str, str]]:
     return sorted(both, key=lambda pair: (pair[0] != "population", pair[0], pair[1]))
 
 
-def _curves(
-    points: Sequence[Point], base: Point, part: str, measure: str, seeds: Sequence[int]
-) -> dict[str, list[CurvePoint]]:
+def _curves(points: Sequence[Point], base: Point, part: str, measure: str) -> dict[str, list[CurvePoint]]:
     """By method, its points with accuracy as the difference from the baseline's."""
-    floor = np.mean([base.rows[seed]["accuracy"]["test"]["value"] for seed in seeds])
-    floor_replicates = base.accuracy_replicates(seeds)
     curves: dict[str, list[CurvePoint]] = {}
     for point in points:
-        accuracy = np.mean([point.rows[seed]["accuracy"]["test"]["value"] for seed in seeds])
-        leakage = np.mean([point.rows[seed]["leakage"][part][measure]["value"] for seed in seeds])
+        leakage = point.leakage(part, measure)
+        assert leakage is not None  # every point has what is asked
         curves.setdefault(point.method, []).append(
             CurvePoint(
                 f"{point.method} {point.strength}".strip(),
                 0.0,
-                float(accuracy - floor),
-                float(leakage),
-                point.accuracy_replicates(seeds) - floor_replicates,
-                point.leakage_replicates(part, measure, seeds),
+                point.accuracy - base.accuracy,
+                leakage,
+                point.accuracy_replicates - base.accuracy_replicates,
+                point.leakage_replicates(part, measure),
             )
         )
     return curves
@@ -190,7 +189,7 @@ def _curves(
 def _level(
     curves: Mapping[str, list[CurvePoint]], baseline: str, part: str, measure: str, loss: float, n_pairs: int
 ) -> dict[str, Any]:
-    """Every method's offer at one loss, least leakage first; those that do not reach it last."""
+    """Every method's offer at one loss, least leakage first, and whether it is told apart from that; others last."""
     offers = {method: point_at(points, -loss) for method, points in curves.items()}
     reached = {method: offer for method, offer in offers.items() if offer is not None}
     order = sorted(reached, key=lambda method: reached[method].leakage)
@@ -208,6 +207,8 @@ def _level(
         for name, mine, its in (("behind", method, leader), ("over_baseline", baseline, method)):
             if mine != its:
                 row[name] = _less(reached[mine], reached[its], n_pairs)
+        behind = row.get("behind")
+        row["with_leader"] = behind is None or behind["low"] is None or behind["low"] <= 0
         rows.append(row)
     rows += [{"method": m, "points": len(curves[m]), "value": None} for m in curves if m not in reached]
     return {"slice": part, "measure": measure, "loss": loss, "leader": leader, "rows": rows}
@@ -222,7 +223,7 @@ def _less(more: CurvePoint, less: CurvePoint, n_pairs: int) -> dict[str, Any]:
 def _interval(value: float, replicates: Floats | None, n_pairs: int) -> dict[str, Any]:
     assert replicates is not None  # cells have them
     try:
-        return _plain(percentile_interval(value, replicates, LEVEL, n_pairs))
+        return plain_interval(percentile_interval(value, replicates, LEVEL, n_pairs))
     except NotEnoughDataError as refusal:
         return {"value": value, "low": None, "high": None, "note": str(refusal)}
 
@@ -257,19 +258,10 @@ def board(levels: Mapping[str, Sequence[Row]], methods: Sequence[str], loss: flo
     )
 
 
-def _place(levels: Sequence[Row], method: str, loss: float) -> dict[str, Any] | None:
-    """A method's row on the population's area at one loss, with its rank: those that are not told apart share one."""
+def _place(levels: Sequence[Row], method: str, loss: float) -> Row | None:
+    """A method's row on the population's area at one loss; None where it is not reached."""
     level = next(
         (one for one in levels if (one["slice"], one["measure"], one["loss"]) == ("population", "auc", loss)), None
     )
     row = next((one for one in level["rows"] if one["method"] == method), None) if level else None
-    if row is None or row["value"] is None:
-        return None
-    behind = row.get("behind")
-    tied = behind is None or behind["low"] is None or behind["low"] <= 0
-    return dict(row) | {"with_leader": tied}
-
-
-def _plain(interval: Interval) -> dict[str, Any]:
-    plain = dataclasses.asdict(interval)
-    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in plain.items()}
+    return None if row is None or row["value"] is None else row

@@ -15,7 +15,6 @@ from membrane.core.progress import Progress
 from membrane.core.settings import fingerprint, to_plain
 from membrane.core.store import Store
 from membrane.data import Task
-from membrane.metrics import roc_replicates
 from membrane.training import Recipe, train_fleet
 from membrane.training.engines import Engine
 from membrane.training.identity import identity
@@ -92,31 +91,18 @@ def leakages(measured: Measurement, part: str) -> dict[str, Any]:
     by what is wanted.
     """
     best = measured.strongest(part)
-    found = {
-        "auc": {
-            "attack": best,
-            "value": measured.auc(best, part),
-            "replicates": _short(_replicates(measured, best, part)[0]),
-        }
+    area = {
+        "attack": best,
+        "value": measured.auc(best, part),
+        "replicates": _short(measured.auc_replicates(best, part)),
     }
     try:
         rates = {attack: measured.leakage(attack, part, FPR).value for attack in measured.scores}
     except NotEnoughDataError:
-        return found
+        return {"auc": area}
     best = max(rates, key=lambda attack: rates[attack])
-    rate = {"attack": best, "value": rates[best], "replicates": _short(_replicates(measured, best, part)[1][:, 0])}
-    return found | {f"tpr@{FPR:g}": rate}
-
-
-def _replicates(
-    measured: Measurement, attack: str, part: str
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    mask = measured.slice(part).mask
-    draws = measured.draws.for_slice(mask)
-    try:
-        return roc_replicates(measured.scores[attack][:, mask], measured.is_member[:, mask], (FPR,), draws)
-    except NotEnoughDataError:
-        return roc_replicates(measured.scores[attack][:, mask], measured.is_member[:, mask], (), draws)
+    replicates = measured.tpr_replicates(best, part, FPR)
+    return {"auc": area, f"tpr@{FPR:g}": {"attack": best, "value": rates[best], "replicates": _short(replicates)}}
 
 
 def _short(replicates: npt.NDArray[np.float64]) -> list[float | None]:

@@ -12,10 +12,9 @@ from typing import Any
 from membrane.core.settings import fingerprint
 from membrane.core.store import write_json
 from membrane.report.comparison import check_comparison, comparison_html, comparison_markdown
+from membrane.report.comparison.check import FORMAT
 from membrane.verbs.comparison.board import LOSSES, board, describe_point, matched, points_of
 from membrane.verbs.comparison.files import read_cell, read_plan
-
-RESULTS = "membrane comparison results 1"
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ class Comparison:
                 }
             )
         return {
-            "format": RESULTS,
+            "format": FORMAT,
             "title": self.plan["title"],
             "baseline": baseline,
             "methods": list(self.plan["methods"]),

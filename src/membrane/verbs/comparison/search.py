@@ -25,10 +25,10 @@ from membrane.core.settings import check_ranges, fingerprint, to_plain
 from membrane.core.store import Store
 from membrane.data import Task
 from membrane.data.membership import references_each
-from membrane.metrics import auc
 from membrane.training import Defense, Recipe, train_fleet
 from membrane.training.engines import Engine
 from membrane.verbs.comparison.cells import Method, Setting, whole_numbers
+from membrane.verbs.measure import measure
 from membrane.verbs.observe import readings_of, score_bank
 from membrane.verbs.results import versions
 
@@ -213,12 +213,11 @@ def _try(
     bank = train_fleet(
         recipe, task, store, derive_seed(seed, "search"), label=label, readings=readings_of(attacks), engine=engine
     )
-    ordinary = np.ones(task.membership.shape[1], dtype=bool)
-    ordinary[task.canaries] = False
-    member = task.membership[:, ordinary]
-    accuracy = float(bank.pool.correct[..., 0][:, ordinary][~member].mean())
     scores = score_bank(bank, task.membership, task.pool.y.numpy(), list(attacks))
-    return accuracy, max(auc(one[:, ordinary].ravel(), member.ravel()) for one in scores.values())
+    measured = measure(bank, scores, task, seed)
+    ordinary = measured.slice("population").mask
+    accuracy = float(bank.pool.correct[..., 0][:, ordinary][~task.membership[:, ordinary]].mean())
+    return accuracy, measured.auc(measured.strongest("population"), "population")
 
 
 def _kept(study: Study, method: Method, search: Search) -> Found:
