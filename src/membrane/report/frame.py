@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from membrane.report.access import Results, baseline_position
 from membrane.report.palette import colour_index, outline, shape
 from membrane.report.svg import Scale, label, line, tag
 
+Ends = tuple[float, float, float]
 WIDTH, HEIGHT = 640.0, 430.0
 LEFT, RIGHT, TOP, BOTTOM = 70.0, 26.0, 36.0, 56.0
 
@@ -48,6 +49,24 @@ def axes(
     parts.append(label((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 10, names[0], "axis", "middle"))
     parts.append(label(4, 16, names[1], "axis"))
     return tag("g", *parts, class_="axes")
+
+
+def guides(x: Scale, y: Scale, guess: float, levels: Iterable[float]) -> str:
+    """Where guessing is, accuracies to compare with, and which corner is better."""
+    parts = [
+        line(x(guess), TOP, x(guess), HEIGHT - BOTTOM, "guess"),
+        label(x(guess) + 6, HEIGHT - BOTTOM - 8, "guessing", "note"),
+        *(line(LEFT, y(value), WIDTH - RIGHT, y(value), "level") for value in levels),
+        label(x(guess) + 8, TOP + 16, "↖ better", "note strong"),
+    ]
+    return tag("g", *parts, class_="guides")
+
+
+def whiskers(leakage: Ends, accuracy: Ends, x: Scale, y: Scale) -> str:
+    """Interval bars of a point: low end, value and high end of both."""
+    (low, value, high), (bottom, middle, top) = leakage, accuracy
+    across = line(x(low), y(middle), x(high), y(middle), "whisker")
+    return across + line(x(value), y(bottom), x(value), y(top), "whisker")
 
 
 def canvas(*parts: str, kind: str, summary: str, width: float = WIDTH, height: float = HEIGHT) -> str:

@@ -17,23 +17,24 @@ from membrane.report.access import (
     slice_names,
 )
 from membrane.report.frame import (
-    BOTTOM,
     HEIGHT,
     LEFT,
     RIGHT,
-    TOP,
     WIDTH,
     Drawing,
+    Ends,
     axes,
     canvas,
     entry_class,
+    guides,
     horizontal,
     mark,
     shown,
     vertical,
+    whiskers,
 )
 from membrane.report.placement import Spot, mark_box, name_box, spot_for
-from membrane.report.svg import Scale, around, label, line, tag, tick_number, tick_percent, title
+from membrane.report.svg import Scale, around, label, tag, tick_number, tick_percent, title
 
 AREA = "auc"
 MAX_NAMED = 12  # more names than this cannot be read; the legend has them all
@@ -46,8 +47,8 @@ class Point:
     position: int
     attack: str
     strongest: bool
-    leakage: tuple[float, float, float]
-    accuracy: tuple[float, float, float]
+    leakage: Ends
+    accuracy: Ends
     text: str
 
 
@@ -88,7 +89,7 @@ def points(results: Results, measure: str, slice_name: str) -> Iterator[Point]:
             yield Point(position, name, name == part["strongest"], leakage, test, text)
 
 
-def _ends(spread: Mapping[str, Any]) -> tuple[float, float, float] | None:
+def _ends(spread: Mapping[str, Any]) -> Ends | None:
     value, low, high = (spread.get(name) for name in ("value", "low", "high"))
     return None if value is None else (value if low is None else low, value, value if high is None else high)
 
@@ -142,32 +143,25 @@ def _plotted(results: Results, found: list[Point], measure: str, slice_name: str
     return tag(
         "g",
         axes(x, y, names, (written, tick_percent)),
-        _guides(results, x, y, guess),
+        guides(x, y, guess, _levels(results)),
         *(_drawn(results, point, x, y, named.get((point.position, point.attack))) for point in found),
     )
 
 
-def _guides(results: Results, x: Scale, y: Scale, guess: float) -> str:
-    parts = [
-        line(x(guess), TOP, x(guess), HEIGHT - BOTTOM, "guess"),
-        label(x(guess) + 6, HEIGHT - BOTTOM - 8, "guessing", "note"),
-    ]
+def _levels(results: Results) -> list[float]:
+    """Accuracy of the baseline, if others are to be compared with it."""
     base = baseline_position(results)
     value = None if base is None else results["entries"][base]["accuracy"]["test"]["value"]
-    if value is not None and len(results["entries"]) > 1:
-        parts.append(line(LEFT, y(value), WIDTH - RIGHT, y(value), "level"))
-    parts.append(label(x(guess) + 8, TOP + 16, "↖ better", "note strong"))
-    return tag("g", *parts, class_="guides")
+    return [] if value is None or len(results["entries"]) == 1 else [value]
 
 
 def _drawn(results: Results, point: Point, x: Scale, y: Scale, place: Spot | None) -> str:
     """Bars, mark and name of a point."""
-    (low, value, high), (bottom, middle, top) = point.leakage, point.accuracy
+    value, middle = point.leakage[1], point.accuracy[1]
     name = results["entries"][point.position]["label"]
     parts = [
         title(point.text),
-        line(x(low), y(middle), x(high), y(middle), "whisker"),
-        line(x(value), y(bottom), x(value), y(top), "whisker"),
+        whiskers(point.leakage, point.accuracy, x, y),
         tag("circle", class_="hit", cx=x(value), cy=y(middle), r=15),
         mark(point.position, x(value), y(middle)),
     ]

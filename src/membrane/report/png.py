@@ -82,8 +82,9 @@ def shared_legend(figure: Figure, one: Axes) -> None:
         figure.legend(handles, names, loc="outside right upper", fontsize=8, frameon=False)
 
 
-def _colour(results: Results, position: int) -> str:
-    index = colour_index(position, baseline_position(results))
+def colour(position: int, baseline: int | None) -> str:
+    """Of the entry or method at ``position``."""
+    index = colour_index(position, baseline)
     return INK_LIGHT if index is None else LIGHT[index]
 
 
@@ -99,13 +100,18 @@ def _frontier(results: Results) -> Figure:
         for point in points(results, AREA, name):
             if point.strongest:
                 _point(one, results, point)
-        one.axvline(0.5, color=_GREY, linestyle="--", linewidth=1)
-        one.set_xlabel("Leakage: AUC of the strongest attack; 0.5 is guessing")
-        one.set_ylabel("Test accuracy")
-        one.set_title(plain_text(name), fontsize=11, loc="left")
-        percent_axes(one.yaxis)
+        leakage_axes(one, name)
     shared_legend(figure, axes[0])
     return figure
+
+
+def leakage_axes(one: Axes, slice_name: str) -> None:
+    """Names of the axes of accuracy against leakage on one slice, and where guessing is."""
+    one.axvline(0.5, color=_GREY, linestyle="--", linewidth=1)
+    one.set_xlabel("Leakage: AUC of the strongest attack; 0.5 is guessing")
+    one.set_ylabel("Test accuracy")
+    one.set_title(plain_text(slice_name), fontsize=11, loc="left")
+    _percent_axes(one.yaxis)
 
 
 def _point(one: Axes, results: Results, point: Point) -> None:
@@ -116,14 +122,14 @@ def _point(one: Axes, results: Results, point: Point) -> None:
         xerr=[[value - low], [high - value]],
         yerr=[[middle - bottom], [top - middle]],
         fmt=MATPLOTLIB[shape(point.position)],
-        color=_colour(results, point.position),
+        color=colour(point.position, baseline_position(results)),
         markersize=7,
         elinewidth=1.2,
         label=plain_text(results["entries"][point.position]["label"]),
     )
 
 
-def percent_axes(*axes: Axis) -> None:
+def _percent_axes(*axes: Axis) -> None:
     """Write the ticks of fractions in percent."""
     for axis in axes:
         axis.set_major_formatter(lambda value, _: tick_percent(value))
@@ -145,7 +151,7 @@ def _roc(results: Results) -> Figure:
         one.set_xlabel("False-positive rate: non-members accused")
         one.set_ylabel("True-positive rate: members caught")
         one.set_title(plain_text(name), fontsize=11, loc="left")
-        percent_axes(one.xaxis, one.yaxis)
+        _percent_axes(one.xaxis, one.yaxis)
     shared_legend(figure, axes[0])
     return figure
 
@@ -161,9 +167,11 @@ def _curves(results: Results, slice_name: str) -> list[tuple[str, str, Mapping[s
     else:
         best = [strongest(entry, slice_name) for entry in entries]
         found = [
-            (_colour(results, i), entries[i]["label"], one.get("roc")) for i, one in enumerate(best) if one is not None
+            (colour(i, baseline_position(results)), entries[i]["label"], one.get("roc"))
+            for i, one in enumerate(best)
+            if one is not None
         ]
-    return [(colour, name, curve) for colour, name, curve in found if curve]
+    return [(drawn_in, name, curve) for drawn_in, name, curve in found if curve]
 
 
 def _risk_map(title: str, entry: Results) -> Figure:

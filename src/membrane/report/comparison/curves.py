@@ -8,26 +8,10 @@ from typing import Any
 
 from membrane.report import numbers as fmt
 from membrane.report.access import Results
-from membrane.report.comparison.words import measure_name, value_text
-from membrane.report.frame import (
-    BOTTOM,
-    HEIGHT,
-    LEFT,
-    RIGHT,
-    TOP,
-    WIDTH,
-    Drawing,
-    axes,
-    canvas,
-    horizontal,
-    mark,
-    shown,
-    vertical,
-)
+from membrane.report.comparison.words import guess_of, measure_name, value_text
+from membrane.report.frame import Drawing, Ends, axes, canvas, guides, horizontal, mark, shown, vertical, whiskers
 from membrane.report.palette import colour_index
-from membrane.report.svg import Scale, around, label, line, tag, tick_number, tick_percent, title
-
-Ends = tuple[float, float, float]
+from membrane.report.svg import Scale, around, tag, tick_number, tick_percent, title
 
 
 @dataclass(frozen=True)
@@ -105,7 +89,7 @@ def _text(point: Results, part: str, measure: str, leak: Mapping[str, Any]) -> s
 def curves(results: Results, setting: Results) -> Drawing:
     """All panels; the page shows one slice and measure at a time."""
     panels = [
-        _panel(points_in(results, setting, part, measure), part, measure, results["baseline"], visible=i == 0)
+        _panel(points_in(results, setting, part, measure), part, measure, visible=i == 0)
         for i, (part, measure) in enumerate(asked(setting))
     ]
     summary = (
@@ -115,8 +99,8 @@ def curves(results: Results, setting: Results) -> Drawing:
     return Drawing(canvas(*panels, kind="plot frontier by-entry", summary=summary), summary)
 
 
-def _panel(found: list[Point], part: str, measure: str, baseline: str, *, visible: bool) -> str:
-    guess = 0.5 if measure == "auc" else float(measure.partition("@")[2])
+def _panel(found: list[Point], part: str, measure: str, *, visible: bool) -> str:
+    guess = guess_of(measure)
     x = horizontal(*around([guess, *(end for point in found for end in point.leakage)], 0.05))
     y = vertical(*around([end for point in found for end in point.accuracy], 0.08))
     names = f"Leakage: {measure_name(measure)} of the strongest attack ({part})", "Test accuracy"
@@ -125,26 +109,12 @@ def _panel(found: list[Point], part: str, measure: str, baseline: str, *, visibl
     return tag(
         "g",
         axes(x, y, names, (written, tick_percent)),
-        _guides(found, x, y, guess),
+        guides(x, y, guess, [point.accuracy[1] for point in found if point.method == 0]),
         *(_curve([point for point in found if point.method == method], method, x, y) for method in methods),
         class_="panel" + shown(visible),
         data_measure=measure,
         data_slice=part,
     )
-
-
-def _guides(found: list[Point], x: Scale, y: Scale, guess: float) -> str:
-    parts = [
-        line(x(guess), TOP, x(guess), HEIGHT - BOTTOM, "guess"),
-        label(x(guess) + 6, HEIGHT - BOTTOM - 8, "guessing", "note"),
-    ]
-    parts += [
-        line(LEFT, y(point.accuracy[1]), WIDTH - RIGHT, y(point.accuracy[1]), "level")
-        for point in found
-        if point.method == 0
-    ]
-    parts.append(label(x(guess) + 8, TOP + 16, "↖ better", "note strong"))
-    return tag("g", *parts, class_="guides")
 
 
 def _curve(found: list[Point], method: int, x: Scale, y: Scale) -> str:
@@ -164,12 +134,11 @@ def _curve(found: list[Point], method: int, x: Scale, y: Scale) -> str:
 
 
 def _mark(point: Point, x: Scale, y: Scale) -> str:
-    (low, value, high), (bottom, middle, top) = point.leakage, point.accuracy
+    value, middle = point.leakage[1], point.accuracy[1]
     return tag(
         "g",
         title(point.text),
-        line(x(low), y(middle), x(high), y(middle), "whisker"),
-        line(x(value), y(bottom), x(value), y(top), "whisker"),
+        whiskers(point.leakage, point.accuracy, x, y),
         tag("circle", class_="hit", cx=x(value), cy=y(middle), r=12),
         mark(point.method, x(value), y(middle), 5.0),
         class_="point tip",

@@ -17,8 +17,8 @@ from membrane.report.detail_tables import attacks, pairs
 from membrane.report.filters import Safe
 from membrane.report.frame import swatch
 from membrane.report.page import filled
-from membrane.report.palette import INK_LIGHT, LIGHT, MATPLOTLIB, colour_index, shape
-from membrane.report.png import as_png, panels, percent_axes, plain_text, shared_legend
+from membrane.report.palette import MATPLOTLIB, shape
+from membrane.report.png import as_png, colour, leakage_axes, panels, plain_text, shared_legend
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -89,17 +89,12 @@ def curves_png(results: Results, setting: Results) -> bytes:
         found = points_in(results, setting, part, "auc")
         for method in dict.fromkeys(point.method for point in found):
             _series(one, results, method, [point for point in found if point.method == method])
-        one.axvline(0.5, color="#8d887f", linestyle="--", linewidth=1)
-        one.set_xlabel("Leakage: AUC of the strongest attack; 0.5 is guessing")
-        one.set_ylabel("Test accuracy")
-        one.set_title(plain_text(part), fontsize=11, loc="left")
-        percent_axes(one.yaxis)
+        leakage_axes(one, part)
     shared_legend(figure, axes[0])
     return as_png(figure)
 
 
 def _series(one: Axes, results: Results, method: int, found: list[Any]) -> None:
-    index = colour_index(method, 0)
     ordered = sorted(found, key=lambda point: point.leakage[1])
     x, y = ([getattr(point, axis)[1] for point in ordered] for axis in ("leakage", "accuracy"))
     bars = [
@@ -115,7 +110,7 @@ def _series(one: Axes, results: Results, method: int, found: list[Any]) -> None:
         xerr=bars[0],
         yerr=bars[1],
         fmt=f"{MATPLOTLIB[shape(method)]}-",
-        color=INK_LIGHT if index is None else LIGHT[index],
+        color=colour(method, 0),
         markersize=6,
         linewidth=1.2,
         elinewidth=0.7,

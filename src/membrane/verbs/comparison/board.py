@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from membrane.core.errors import NotEnoughDataError
 from membrane.metrics import CurvePoint, percentile_interval, point_at
+from membrane.report.comparison.words import guess_of
 from membrane.verbs.measure import LEVEL, plain_interval
 
 LOSSES = (0.0, 0.01, 0.02, 0.05)
@@ -193,7 +194,7 @@ def _level(
     offers = {method: point_at(points, -loss) for method, points in curves.items()}
     reached = {method: offer for method, offer in offers.items() if offer is not None}
     order = sorted(reached, key=lambda method: reached[method].leakage)
-    leader, excess = order[0], reached[baseline].leakage - _guess(measure)
+    leader, excess = order[0], reached[baseline].leakage - guess_of(measure)
     rows: list[dict[str, Any]] = []
     for method in order:
         offer = reached[method]
@@ -202,7 +203,7 @@ def _level(
             "points": len(curves[method]),
             "value": offer.leakage,
             "accuracy_change": _interval(offer.accuracy, offer.accuracy_replicates, n_pairs),
-            "share_left": (offer.leakage - _guess(measure)) / excess if excess > 0 else None,
+            "share_left": (offer.leakage - guess_of(measure)) / excess if excess > 0 else None,
         }
         for name, mine, its in (("behind", method, leader), ("over_baseline", baseline, method)):
             if mine != its:
@@ -226,11 +227,6 @@ def _interval(value: float, replicates: Floats | None, n_pairs: int) -> dict[str
         return plain_interval(percentile_interval(value, replicates, LEVEL, n_pairs))
     except NotEnoughDataError as refusal:
         return {"value": value, "low": None, "high": None, "note": str(refusal)}
-
-
-def _guess(measure: str) -> float:
-    """What a measure says where nothing leaks."""
-    return 0.5 if measure == "auc" else float(measure.partition("@")[2])
 
 
 def board(levels: Mapping[str, Sequence[Row]], methods: Sequence[str], loss: float) -> list[dict[str, Any]]:
