@@ -11,16 +11,14 @@ from typing import get_args
 from membrane.cli.command import Command
 from membrane.cli.config import Run, read_run
 from membrane.cli.going_on import stoppable
-from membrane.cli.parts import store_of
+from membrane.cli.overrides import add_overrides, engine_said, store_said
 from membrane.cli.preflight import examine
 from membrane.cli.progress import Bar
 from membrane.cli.text import wrapped
-from membrane.core.errors import raise_all
 from membrane.core.progress import silent
 from membrane.core.store import write_json
 from membrane.core.text import duration
 from membrane.data import Queries
-from membrane.training.engines import ENGINES, engine_of
 from membrane.verbs import Audit, audit
 from membrane.verbs.results import versions
 
@@ -30,18 +28,12 @@ FORMAT = "membrane audit run 1"
 def _add(parser: ArgumentParser) -> None:
     parser.add_argument("file", help="the run file")
     parser.add_argument("--out", required=True, help="run folder; a stopped audit goes on where it was")
-    parser.add_argument(
-        "--store",
-        help="where finished models lie, instead of the file's: a folder or a URL such as s3://bucket/prefix, which "
-        "runs and machines may share; in the run folder if neither names one",
-    )
+    add_overrides(parser)
     parser.add_argument("--references", type=int, help="models for each defense, instead of the file's number")
     parser.add_argument(
         "--queries", choices=get_args(Queries), help="ways to ask for each image, instead of the file's"
     )
     parser.add_argument("--seed", type=int, help="instead of the file's")
-    parser.add_argument("--engine", choices=tuple(ENGINES), help="where models are trained, instead of the file's")
-    parser.add_argument("--workers", type=int, help="models at a time, for an engine that trains several")
     parser.add_argument(
         "--only-finished", action="store_true", help="train nothing: report the models that a stopped audit finished"
     )
@@ -88,12 +80,9 @@ def show(out: Path, seconds: float) -> None:
 
 def _with(run: Run, args: Namespace) -> Run:
     sizes, seed = run.sizes, run.seed if args.seed is None else args.seed
-    wrong: list[str] = []
-    store = run.store if args.store is None else store_of(args.store, Path(), wrong)
-    raise_all(wrong)
     sizes = sizes if args.references is None else dataclasses.replace(sizes, references=args.references)
     sizes = sizes if args.queries is None else dataclasses.replace(sizes, queries=args.queries)
-    engine = engine_of(run.engine if args.engine in (None, run.engine.name) else args.engine, args.workers)
+    engine, store = engine_said(args, run.engine), store_said(args, run.store)
     return dataclasses.replace(run, sizes=sizes, seed=seed, engine=engine, store=store)
 
 

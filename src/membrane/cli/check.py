@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from membrane.cli.command import Command
-from membrane.cli.comparison_file import Compared, comparison_from, is_comparison
-from membrane.cli.config import Run, read_toml, run_from
+from membrane.cli.comparison_file import Compared, comparison_from
+from membrane.cli.config import Run, is_comparison, read_toml, run_from
 from membrane.cli.cost import missing_trials, non_member_trials
 from membrane.cli.preflight import Preflight, examine
 from membrane.cli.progress import Bar

@@ -10,30 +10,27 @@ from pathlib import Path
 from membrane.cli.command import Command
 from membrane.cli.comparison_file import read_comparison
 from membrane.cli.going_on import interruptible
-from membrane.cli.parts import store_of
+from membrane.cli.overrides import add_overrides, engine_said, store_said
 from membrane.cli.progress import Bar
 from membrane.cli.text import wrapped
-from membrane.core.errors import raise_all
 from membrane.core.text import duration
 from membrane.report.comparison.words import sentences
-from membrane.training.engines import ENGINES, engine_of
 from membrane.verbs.comparison import Comparison, compare
 
 
 def _add(parser: ArgumentParser) -> None:
     parser.add_argument("file", help="the comparison file; `membrane init --comparison` writes one to start from")
     parser.add_argument("--out", required=True, help="folder; a stopped comparison goes on where it was")
-    parser.add_argument("--store", help="where finished models lie, instead of the file's: a folder or a URL")
+    add_overrides(parser)
     parser.add_argument("--references", type=int, help="models for each cell, instead of the file's numbers")
     parser.add_argument("--seeds", type=int, help="repetitions, instead of the file's")
-    parser.add_argument("--engine", choices=tuple(ENGINES), help="where models are trained, instead of the file's")
-    parser.add_argument("--workers", type=int, help="models at a time, for an engine that trains several")
     parser.add_argument("--quiet", action="store_true", help="no progress")
 
 
 def _run(args: Namespace) -> int:
     start = time.monotonic()
     compared, out = read_comparison(args.file), Path(args.out)
+    engine, store = engine_said(args, compared.engine), store_said(args, compared.store)
     settings = {
         name: one
         if args.references is None
@@ -43,9 +40,6 @@ def _run(args: Namespace) -> int:
     with Bar(args.quiet) as bar:
         for one in settings.values():
             one.prepare(bar)
-    wrong: list[str] = []
-    store = compared.store if args.store is None else store_of(args.store, Path(), wrong)
-    raise_all(wrong)
     with interruptible(out, lambda: show(out, time.monotonic() - start)), Bar(args.quiet) as bar:
         compare(
             settings,
@@ -59,9 +53,7 @@ def _run(args: Namespace) -> int:
             seed=compared.seed,
             title=compared.title,
             progress=bar,
-            engine=engine_of(
-                compared.engine if args.engine in (None, compared.engine.name) else args.engine, args.workers
-            ),
+            engine=engine,
         )
     show(out, time.monotonic() - start)
     return 0

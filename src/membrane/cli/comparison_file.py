@@ -12,9 +12,19 @@ from typing import Any
 from membrane.attacks import Attack
 from membrane.cli.config import read_toml, typed
 from membrane.cli.function import load_function
-from membrane.cli.parts import attacks_of, data_of, labelled, oddities, sizes_of, store_of, table_of, training_of
+from membrane.cli.parts import (
+    attacks_of,
+    data_of,
+    labelled,
+    oddities,
+    sizes_of,
+    store_of,
+    table_of,
+    training_of,
+    unknown,
+)
 from membrane.core.errors import SettingError, collected, raise_all
-from membrane.core.settings import build, did_you_mean
+from membrane.core.settings import build
 from membrane.pptp import DEFENSES
 from membrane.training import Defense
 from membrane.training.engines import Engine, InProcess, engine_of
@@ -55,11 +65,6 @@ class Compared:
     store: str | None = None
 
 
-def is_comparison(settings: Mapping[str, Any]) -> bool:
-    """Whether plain settings are those of a comparison, not of a run."""
-    return "methods" in settings or "settings" in settings
-
-
 def read_comparison(path: str | Path) -> Compared:
     """Comparison from a TOML file; paths in it count from its folder.
 
@@ -80,11 +85,7 @@ def comparison_from(plain: Mapping[str, Any], folder: Path) -> Compared:
         SettingError: Listing all that is wrong.
     """
     raise_all(oddities(plain))
-    found = [
-        f"there is no setting {name!r}. {did_you_mean(name, KEYS)}There are: {', '.join(KEYS)}."
-        for name in plain
-        if name not in KEYS
-    ]
+    found = unknown(plain, KEYS)
     title = typed(plain, "title", str, "text", "Defenses compared", found)
     seed = typed(plain, "seed", int, "a whole number", 0, found)
     seeds = typed(plain, "seeds", int, "a whole number", 1, found)
@@ -110,11 +111,7 @@ def _settings(plain: Any, folder: Path, found: list[str]) -> dict[str, Setting]:
         return {}
     made = {}
     for name, one in plain.items():
-        wrong = [
-            f"there is no {key!r}. {did_you_mean(key, SETTING_KEYS)}There are: {', '.join(SETTING_KEYS)}."
-            for key in one
-            if key not in SETTING_KEYS
-        ]
+        wrong = unknown(one, SETTING_KEYS, "there is no")
         data = data_of(one, folder, wrong)
         known = {key: value for key, value in one.items() if key in SETTING_KEYS}
         recipe, _ = training_of(known, folder, wrong)

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from membrane.attacks import Attack
-from membrane.cli.parts import attacks_of, data_of, defenses_of, oddities, sizes_of, store_of, training_of
+from membrane.cli.parts import attacks_of, data_of, defenses_of, oddities, sizes_of, store_of, training_of, unknown
 from membrane.core.errors import SettingError, collected, raise_all
-from membrane.core.settings import did_you_mean, to_plain
+from membrane.core.settings import to_plain
 from membrane.data import Source
 from membrane.training import Defense, Recipe
 from membrane.training.engines import Engine, InProcess, engine_of
@@ -84,9 +84,14 @@ def read_run(path: str | Path) -> Run:
         SettingError: If the file is missing or no TOML, or listing all that is wrong in it.
     """
     settings = read_toml(Path(path))
-    if "methods" in settings or "settings" in settings:
+    if is_comparison(settings):
         raise SettingError(f"{path} is a comparison, not a run; `membrane compare {path} --out runs/c` runs it.")
     return run_from(settings, Path(path).parent)
+
+
+def is_comparison(settings: Mapping[str, Any]) -> bool:
+    """Whether plain settings are those of a comparison, not of a run."""
+    return "methods" in settings or "settings" in settings
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -116,11 +121,7 @@ def run_from(settings: Mapping[str, Any], folder: Path) -> Run:
         SettingError: Listing all that is wrong.
     """
     raise_all(oddities(settings))
-    found = [
-        f"there is no setting {name!r}. {did_you_mean(name, KEYS)}There are: {', '.join(KEYS)}."
-        for name in settings
-        if name not in KEYS
-    ]
+    found = unknown(settings, KEYS)
     title = typed(settings, "title", str, "text", "Membership audit", found)
     seed = typed(settings, "seed", int, "a whole number", 0, found)
     data = data_of(settings, folder, found)

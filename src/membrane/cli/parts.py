@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -44,6 +44,15 @@ def oddities(settings: Mapping[str, Any]) -> list[str]:
         elif isinstance(value, str) and any("\ud800" <= sign <= "\udfff" for sign in value):
             found.add("a text holds half of a surrogate pair, which is no character.")
     return sorted(found)
+
+
+def unknown(plain: Iterable[str], known: Sequence[str], where: str = "there is no setting") -> list[str]:
+    """A sentence for each name that is not known, with the nearest that is."""
+    return [
+        f"{where} {name!r}. {did_you_mean(name, known)}There are: {', '.join(known)}."
+        for name in plain
+        if name not in known
+    ]
 
 
 def table_of(settings: Mapping[str, Any], key: str) -> Mapping[str, Any]:
