@@ -36,6 +36,7 @@ NETS = [
     MLP(),
     MLP((7,)),
     MLP((8, 8, 8)),
+    MLP((8,), standardize=False),
     ResNet((8, 16), (1, 2)),
     ResNet((8, 16, 16), (1, 1, 1), norm="group"),
     ResNet((5,), (1,), norm="group"),
@@ -148,6 +149,18 @@ def test_groups_leave_no_statistics_and_regions_are_few(model: Model | dict[str,
     assert min(4, n_layers) <= len(cut.regions) <= 12
     if getattr(made(model), "norm", "batch") == "group":
         assert not needs_recalibration(net)
+
+
+@pytest.mark.parametrize("model", [MLP((4,), standardize=False), PurchaseMLP((4,)), TexasMLP((4,))])
+def test_features_taken_as_they_are_reach_the_first_layer_unchanged(model: Model) -> None:
+    members = Examples(torch.tensor([[0.0, 1.0], [1.0, 0.0], [0.0, 9.0]]), torch.tensor([0, 1, 0]), ("a", "b"))
+    net = model.build(members, torch_generator(0))
+    assert torch.equal(net.get_submodule("normalize")(members.x), members.x)
+    first = net.get_submodule("hidden1.0")
+    assert isinstance(first, nn.Linear)
+    standardized = MLP((4,)).build(members, torch_generator(0)).get_submodule("normalize")(members.x)
+    torch.testing.assert_close(standardized.mean(0), torch.zeros(2))
+    torch.testing.assert_close(standardized.std(0, correction=0), torch.ones(2))
 
 
 def test_initial_weights_lie_where_pytorch_puts_them() -> None:

@@ -71,6 +71,8 @@ def test_keys_from_before_steps_and_plain_momentum_are_as_they_were() -> None:
     """The settings of trainings that were stored under them, and a fingerprint that was computed then."""
     assert small_recipe().training_settings().keys().isdisjoint({"nesterov", "warmup", "milestones", "name"})
     assert fingerprint(Recipe().training_settings()) == "8a45782fc4aa8147"
+    assert fingerprint(Recipe(model=MLP()).training_settings()) == "146fc5771dc749be"
+    assert fingerprint(Recipe(model=MLP(standardize=False)).training_settings()) != "146fc5771dc749be"
     changes = ({"nesterov": False}, {"warmup": 0}, {"milestones": ((0.5, 0.1),)}, {"milestones": ((0.4, 0.1),)})
     keys = {fingerprint(small_recipe(**change).training_settings()) for change in ({}, *changes)}
     assert len(keys) == 1 + len(changes)

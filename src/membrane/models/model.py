@@ -33,6 +33,11 @@ class Normalization(nn.Module):
         shape = (1, -1) + (1,) * (x.ndim - 2)
         return (x - self.mean.view(shape)) / self.std.view(shape)
 
+    def reset(self) -> None:
+        """Mean 0 and std 1, so that inputs pass as they are."""
+        self.mean.zero_()
+        self.std.fill_(1.0)
+
     def fit(self, x: Inputs) -> None:
         """Take mean and std of inputs (N, ...); what never varies gets std 1."""
         is_image = x.dtype == torch.uint8 and x.ndim == 4
@@ -57,12 +62,17 @@ class Model:
 
     name: ClassVar[str]
 
+    @property
+    def standardizes(self) -> bool:
+        """Whether inputs are brought to mean 0 and std 1 by the members' statistics, or taken as they are."""
+        return True
+
     def network(self, shape: tuple[int, ...], n_classes: int) -> nn.Module:
         """The bare network for inputs (B, *shape), its first child a ``Normalization`` called ``normalize``."""
         raise NotImplementedError
 
     def build(self, members: Examples, generator: torch.Generator) -> nn.Module:
-        """Freshly initialized network fitted to the inputs' shape, statistics and classes.
+        """Freshly initialized network fitted to the inputs' shape, classes and, if it standardizes, statistics.
 
         Args:
             members: Training set; only shape, classes and per-channel statistics are used.
@@ -74,7 +84,10 @@ class Model:
         net = self.fresh(tuple(members.x.shape[1:]), len(members.classes), generator)
         normalize = net.get_submodule("normalize")
         assert isinstance(normalize, Normalization)
-        normalize.fit(members.x)
+        if self.standardizes:
+            normalize.fit(members.x)
+        else:
+            normalize.reset()
         return net
 
     def fresh(self, shape: tuple[int, ...], n_classes: int, generator: torch.Generator) -> nn.Module:

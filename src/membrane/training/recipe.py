@@ -7,6 +7,7 @@ training function takes a recipe too.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -30,6 +31,7 @@ _LATER: dict[str, object] = {
     "warmup": 1,
     "milestones": [],
 }
+_LATER_OF_MODELS: dict[str, object] = {"standardize": True}
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,8 @@ class Recipe:
         if self.start is not None:
             settings["start"] = file_checksum(self.start)  # what begins is the content, wherever it lies
         # Left out where they change nothing: trainings from before these settings keep their key.
-        return {name: value for name, value in settings.items() if name not in _LATER or value != _LATER[name]}
+        settings["model"] = _without(_LATER_OF_MODELS, to_plain(self.model))
+        return _without(_LATER, settings)
 
     def __call__(self, members: Examples, holdout: Examples | None, generator: torch.Generator) -> nn.Module:
         """Train, finish and return the model to release.
@@ -149,6 +152,10 @@ class Recipe:
         trained: Trained = fit(self, members, holdout, seed)
         finished = self.defense.finish(trained, generator)
         return self.defense.release(finished.model)
+
+
+def _without(later: Mapping[str, object], settings: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in settings.items() if name not in later or value != later[name]}
 
 
 def _rise(milestones: tuple[tuple[float, float], ...]) -> bool:
