@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,6 +11,8 @@ from membrane.cli import main
 from membrane.cli.comparison_file import comparison_from, read_comparison
 from membrane.core.errors import SettingError
 from membrane.defenses import RelaxLoss
+from membrane.pptp import DEFENSES
+from membrane.verbs.comparison import Method, Tuned
 from membrane.verbs.comparison.compare import examine
 
 TINY = """\
@@ -95,6 +99,64 @@ def test_lists_sweep_ranges_search_and_both_are_refused() -> None:
     assert method.ranges["alpha"].log
     plain["methods"][1] = {"name": "region_window", "regions": ["head"], "first": [1, 2], "last": 3}
     assert [one.first for one in comparison_from(plain, Path()).methods[1].strengths] == [1, 2]
+
+
+def _with(method: dict[str, Any]) -> Method:
+    settings = {"a": {"data": {"name": "digits"}, "model": {"name": "mlp"}}}
+    return comparison_from({"settings": settings, "methods": ["undefended", method]}, Path()).methods[1]
+
+
+def test_a_method_may_change_the_recipe_for_itself() -> None:
+    made = _with({"name": "relaxloss", "alpha": [0.1, 1], "recipe": {"lr": [0.05, 1], "weight_decay": 0}})
+    assert made.strengths == tuple(
+        Tuned(RelaxLoss(alpha), {"lr": lr, "weight_decay": 0.0}) for alpha in (0.1, 1.0) for lr in (0.05, 1.0)
+    )
+    made = _with({"name": "relaxloss", "recipe": {"milestones": [[0.5, 0.1]], "trainable": ["head"]}})
+    assert made.strengths == (Tuned(RelaxLoss(), {"milestones": ((0.5, 0.1),), "trainable": ("head",)}),)
+    assert _with({"name": "relaxloss", "recipe": {}}).strengths == (RelaxLoss(),)
+    made = _with({"name": "relaxloss", "recipe": {"lr": {"low": 0.01, "high": 1, "log": True}, "epochs": 9}})
+    assert made.searched == Tuned(RelaxLoss(), {"epochs": 9})
+    assert made.ranges["recipe.lr"].log
+
+
+def test_no_defense_has_a_setting_that_is_called_as_its_recipe() -> None:
+    assert all(one.name != "recipe" for name in DEFENSES for one in dataclasses.fields(DEFENSES.entry(name)))
+
+
+def test_mistakes_in_recipes_of_methods_are_told_with_their_place() -> None:
+    plain = {
+        "settings": {"a": {"data": {"name": "digits"}, "model": {"name": "mpl"}}},
+        "methods": [
+            "undefended",
+            {
+                "name": "relaxloss",
+                "alfa": 1.0,
+                "recipe": {"lrr": 0.1, "model": {"name": "mlp"}, "momentum": [0.9, 2.0]},
+            },
+            {"name": "relaxloss", "label": "b", "recipe": 3},
+            {"name": "relaxloss", "label": "c", "recipe": {"epochs": 99_999_999}},
+            {"name": "relaxloss", "label": "d", "recipe": {"lr": []}},
+            {"name": "relaxloss", "label": "e", "alpha": [1.0], "recipe": {"lr": {"low": 0.1, "high": 0.2}}},
+            {"train": "own:train", "recipe": {"lr": 0.1}},
+        ],
+    }
+    with pytest.raises(SettingError) as refused:
+        comparison_from(plain, Path())
+    told = refused.value.mistakes
+    for part in (
+        "settings.a: ",
+        "methods, number 2: defense 'relaxloss' has no setting 'alfa'. Did you mean 'alpha'",
+        "methods, number 2: recipe has no setting 'lrr'. Did you mean 'lr'",
+        "methods, number 2: recipe: model cannot be changed for a method: the network is the setting's",
+        "methods, number 2: recipe: momentum is 2.0",
+        "methods, number 3: recipe is 3; it must be a table",
+        "methods, number 4: recipe: epochs is 99999999; at most",
+        "methods, number 5: defense 'relaxloss': a list is empty",
+        "methods, number 6: alpha is a list and recipe.lr a range",
+        "methods, number 7: train is your whole pipeline, so recipe would change nothing",
+    ):
+        assert sum(mistake.startswith(part) for mistake in told) == 1, part
+    assert len(told) == 10
 
 
 def test_every_mistake_is_told_with_its_place(tmp_path: Path) -> None:

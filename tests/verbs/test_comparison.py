@@ -3,6 +3,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,16 @@ from torch import nn
 import membrane
 from membrane.core.errors import SettingError, StoreError, TrainingError
 from membrane.data import Digits, Examples, Table
-from membrane.defenses import EarlyStopping, LabelSmoothing, RelaxLoss
+from membrane.defenses import L2, EarlyStopping, LabelSmoothing, RelaxLoss, ShortSchedule
 from membrane.models import MLP
 from membrane.pptp import RegionWindow
+from membrane.report.comparison.curves import curves
 from membrane.training import Defense, Recipe
-from membrane.verbs.comparison import Comparison, Method, Range, Setting, compare
+from membrane.verbs.comparison import Comparison, Method, Range, Setting, Tuned, compare
 from membrane.verbs.comparison.board import board, matched, points_of
-from membrane.verbs.comparison.cells import strength_texts
+from membrane.verbs.comparison.cells import cells_of, strength_texts
+from membrane.verbs.comparison.compare import _file
+from membrane.verbs.comparison.tuned import TUNABLE
 from membrane.verbs.sizes import Sizes
 
 RECIPE = Recipe(model=MLP((24,)), epochs=6, batch_size=50, lr=0.1)
@@ -196,6 +200,133 @@ def test_strengths_are_called_by_what_differs() -> None:
     assert strength_texts([EarlyStopping(3)]) == ["epoch 3"]
     assert strength_texts([RegionWindow(("head",), 1, 3), RegionWindow(("head",), 2, 3)]) == ["first 1", "first 2"]
     assert strength_texts([Defense()]) == [""]
+
+
+# A method's own recipe.
+
+TUNED = (METHODS[0], Method("smooth", (LabelSmoothing(0.3), Tuned(LabelSmoothing(0.3), {"lr": 0.02, "epochs": 6}))))
+
+
+def test_a_method_may_be_trained_otherwise_and_its_cells_say_how(tmp_path: Path) -> None:
+    few = {"digits": replace(SETTING, sizes=replace(SIZES, canaries=0, pool=200))}
+    compare(few, (METHODS[0], METHODS[2]), out=tmp_path, attacks=ATTACKS)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "cells").rglob("*.json")}
+    own = Tuned(LabelSmoothing(0.3), {"lr": 0.02, "epochs": 6})  # six epochs are the setting's
+    methods = (METHODS[0], Method("label smoothing", (LabelSmoothing(0.3), own)))
+    found = compare(few, methods, out=tmp_path, attacks=ATTACKS)
+    after = {path.name: path.read_bytes() for path in (tmp_path / "cells").rglob("*.json")}
+    assert {name: after.get(name) for name in before} == before  # found again, not measured anew
+    assert len(after) == 3
+    plain, tuned = found.cells[1:]
+    assert "recipe" not in plain
+    assert tuned["recipe"] == {"lr": 0.02}
+    assert plain["defense"] == tuned["defense"]
+    assert plain["accuracy"]["test"] != tuned["accuracy"]["test"]
+    points = found.results["settings"][0]["points"]
+    assert [point.get("recipe") for point in points] == [None, None, {"lr": 0.02}]
+    ages = {path: path.stat().st_mtime_ns for path in (tmp_path / "cells").rglob("*.json")}
+    compare(few, methods, out=tmp_path, attacks=ATTACKS)
+    assert {path: path.stat().st_mtime_ns for path in ages} == ages
+    assert "recipe: lr 0.02" in curves(found.results, found.results["settings"][0]).svg  # of its mark
+    assert "| lr 0.02 |" in re.sub(" +", " ", found.to_markdown())
+    assert "the setting's" in found.to_markdown()
+
+
+@pytest.mark.slow
+def test_a_tuned_cell_says_what_an_audit_by_the_changed_recipe_says(tmp_path: Path) -> None:
+    found = compare({"digits": SETTING}, TUNED, out=tmp_path, attacks=ATTACKS)
+    audit = membrane.audit(
+        {"ours": replace(RECIPE, lr=0.02, defense=LabelSmoothing(0.3))},
+        Digits(test=297),
+        references=4,
+        canaries=40,
+        pool=400,
+        attacks=ATTACKS,
+    )
+    assert found.cells[2]["accuracy"] == audit.results["entries"][0]["accuracy"]
+
+
+def test_cells_keep_their_names_unless_the_recipe_differs() -> None:
+    (_, plain, tuned) = cells_of({"digits": SETTING}, TUNED, {}, 0, 1)
+    assert plain.plain == {
+        "setting": "digits",
+        "method": "smooth",
+        "strength": "",
+        "defense": {"name": "label_smoothing", "epsilon": 0.3},
+        "seed": 0,
+    }
+    assert tuned.plain == plain.plain | {"strength": "lr 0.02, epochs 6", "recipe": {"lr": 0.02}}
+    assert _file(plain) == "cells/digits/smooth-5c6b67a1-seed0.json"  # as it was before there were such changes
+    assert _file(tuned) == "cells/digits/smooth-b3799e88-seed0.json"
+    (_, same) = cells_of({"digits": SETTING}, (METHODS[0], Method("smooth", (Tuned(LabelSmoothing(0.3)),))), {}, 0, 1)
+    (_, said) = cells_of(
+        {"digits": SETTING}, (METHODS[0], Method("smooth", (Tuned(LabelSmoothing(0.3), {"lr": 0.1}),))), {}, 0, 1
+    )
+    assert _file(same) == _file(said) == _file(plain)
+    assert same.train == said.train == plain.train
+
+
+def test_strengths_are_called_by_their_recipe_where_it_differs() -> None:
+    smooth = LabelSmoothing(0.3)
+    assert strength_texts([Tuned(smooth, {"lr": 0.05})]) == ["epsilon 0.3"]
+    assert strength_texts([Tuned(Defense(), {"lr": lr, "epochs": 9}) for lr in (0.05, 1)]) == ["lr 0.05", "lr 1"]
+    assert strength_texts([smooth, Tuned(LabelSmoothing(0.1), {"augment": True})]) == [
+        "epsilon 0.3",
+        "epsilon 0.1, augment yes",
+    ]
+    assert strength_texts([smooth, Tuned(LabelSmoothing(0.1))]) == ["epsilon 0.3", "epsilon 0.1"]
+    both = [Tuned(L2(decay), {"weight_decay": 2 * decay}) for decay in (0.1, 0.2)]
+    assert strength_texts(both)[0] == "weight_decay 0.1, recipe.weight_decay 0.2"
+
+
+def test_what_no_method_may_change_about_a_recipe_is_refused_all_at_once() -> None:
+    wrong = {"lrr": 0.1, "model": MLP(), "defense": Defense(), "start": "w", "name": "x", "compile": True}
+    with pytest.raises(SettingError) as refused:
+        Tuned(Defense(), {**wrong, "epochs": 2.5, "augment": 1})
+    assert len(refused.value.mistakes) == 8
+    assert "no setting 'lrr'. Did you mean 'lr'?" in refused.value.mistakes[0]
+    assert "another setting" in refused.value.mistakes[1]
+    with pytest.raises(SettingError) as refused:
+        Tuned(Defense(), {"epochs": 0, "momentum": 1.0})
+    assert len(refused.value.mistakes) == 2
+    own = Tuned(Defense(), {"lr": 1, "milestones": [[0.5, 1]], "lora": 2}).recipe
+    assert own == {"lr": 1.0, "milestones": ((0.5, 1.0),), "lora": 2}
+    assert set(own) < set(TUNABLE)
+    assert "trainable" in Tuned(Defense(), {"trainable": ["head"]}).recipe
+    assert Tuned(Defense(), {"trainable": None}).recipe == {"trainable": None}
+
+
+def test_changes_that_do_not_fit_a_setting_are_refused_before_its_data_are_loaded(tmp_path: Path) -> None:
+    nowhere = replace(SETTING, data=Table(str(tmp_path / "nothing.csv")))
+    methods = (
+        Method("base", (Tuned(Defense(), {"lr": 0.2}),)),
+        Method("adapters", (Tuned(Defense(), {"lora": 4}),)),
+        Method("short", (Tuned(ShortSchedule(3), {"epochs": 5}),)),
+        Method("searched", (), Tuned(L2(0.1), {"weight_decay": 0.01}), {"recipe.lr": Range(0.01, 0.1)}),
+    )
+    with pytest.raises(SettingError) as refused:
+        compare({"here": nowhere}, methods, out=tmp_path / "out")
+    told = refused.value.mistakes
+    assert len(told) == 4
+    assert "is the baseline and has no recipe of its own" in told[0]
+    assert "here: adapters: recipe: lora adapts" in told[1]
+    assert "here: short: recipe: epochs is 5, but short_schedule makes 3 of it" in told[2]
+    assert "here: searched: recipe: weight_decay is 0.01, but l2 makes 0.1 of it" in told[3]
+
+
+def test_numbers_of_a_recipe_may_be_searched() -> None:
+    ranges = {"epsilon": Range(0.1, 0.5), "recipe.lr": Range(0.01, 0.1), "recipe.epochs": Range(2, 8)}
+    method = Method("x", (), Tuned(LabelSmoothing(), {"nesterov": False}), ranges)
+    assert method.ends == (
+        Tuned(LabelSmoothing(0.1), {"nesterov": False, "lr": 0.01, "epochs": 2}),
+        Tuned(LabelSmoothing(0.5), {"nesterov": False, "lr": 0.1, "epochs": 8}),
+    )
+    assert isinstance(method.ends[0].recipe["epochs"], int)
+    assert Method("x", (), RelaxLoss(), {"alpha": Range(0.1, 1.0)}).at({"alpha": 0.2}) == RelaxLoss(0.2)
+    with pytest.raises(SettingError, match=r"no number 'recipe\.l' to search\. Did you mean 'recipe\.lr'"):
+        Method("x", (), RelaxLoss(), {"recipe.l": Range(0.1, 1.0)})
+    with pytest.raises(SettingError, match=r"momentum is 1\.5"):
+        Method("x", (), RelaxLoss(), {"recipe.momentum": Range(0.1, 1.5)})
 
 
 # The board, on numbers made by hand: replicates lie evenly around the values.

@@ -9,7 +9,7 @@ import torch
 
 from membrane.core.errors import SettingError
 from membrane.data import Digits, Splits
-from membrane.defenses import EarlyStopping, RelaxLoss
+from membrane.defenses import EarlyStopping, LabelSmoothing, RelaxLoss
 from membrane.models import MLP
 from membrane.training import Defense, Recipe
 from membrane.verbs.comparison import Comparison, Method, Range, Search, Setting, compare
@@ -55,6 +55,22 @@ def test_strengths_on_the_frontier_are_compared(whole: Comparison) -> None:
 def test_a_search_that_was_broken_off_ends_where_an_unbroken_one_does(whole: Comparison, tmp_path: Path) -> None:
     _run(tmp_path, replace(SEARCH, trials=3))
     assert _trials(_run(tmp_path)) == _trials(whole)
+
+
+@pytest.mark.extras
+def test_a_recipe_is_searched_with_the_defense(tmp_path: Path) -> None:
+    ranges = {"epsilon": Range(0.1, 0.5), "recipe.lr": Range(0.01, 0.2, log=True)}
+    methods = (METHODS[0], Method("smooth", (), LabelSmoothing(), ranges))
+    search = Search(trials=2, keep=1)
+    found = compare({"digits": SETTING}, methods, out=tmp_path, attacks=("loss", "reference"), search=search)
+    ((first, second),) = _trials(found)
+    assert set(first["values"]) == set(ranges)
+    assert first["accuracy"] != second["accuracy"]
+    kept = found.cells[1]
+    assert {"epsilon": kept["defense"]["epsilon"], "recipe.lr": kept["recipe"]["lr"]} in (
+        first["values"],
+        second["values"],
+    )
 
 
 @pytest.mark.extras

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import typing
 from collections.abc import Mapping
@@ -20,16 +21,18 @@ from membrane.cli.parts import (
     sizes_of,
     store_of,
     table_of,
+    too_long,
     training_of,
     unknown,
 )
 from membrane.core.errors import SettingError, collected, raise_all
 from membrane.core.settings import build
 from membrane.pptp import DEFENSES
-from membrane.training import Defense
+from membrane.training import Defense, Recipe
 from membrane.training.engines import Engine, InProcess, engine_of
 from membrane.training.fleet import TrainFunction
-from membrane.verbs.comparison import Method, Range, Search, Setting
+from membrane.verbs.comparison import Method, Range, Search, Setting, Tuned
+from membrane.verbs.comparison.tuned import PREFIX
 
 KEYS = ("title", "seed", "seeds", "settings", "methods", "attacks", "search", "engine", "informed", "store")
 SETTING_KEYS = ("data", "model", "recipe", "audit")
@@ -161,9 +164,10 @@ def _method(plain: Any, folder: Path) -> Method:  # noqa: ANN401 -- whatever a f
             f'this is {plain!r}; give a name or a table such as {{ name = "short_schedule", epochs = [6, 12] }}.'
         )
     kind = DEFENSES.entry(name)
-    hints = typing.get_type_hints(kind)
+    hints = typing.get_type_hints(kind) | _of_recipe(typing.get_type_hints(Recipe))
     ranges, swept, fixed = {}, {}, {}
-    for key, value in settings.items():
+    own = {key: value for key, value in settings.items() if key != "recipe"}
+    for key, value in (own | _of_recipe(table_of(settings, "recipe"))).items():
         if isinstance(value, Mapping) and "low" in value:
             ranges[key] = build(Range, value, f"defense {name!r}: {key}")
         elif isinstance(value, list) and not _takes_lists(hints.get(key)):
@@ -173,15 +177,32 @@ def _method(plain: Any, folder: Path) -> Method:  # noqa: ANN401 -- whatever a f
     if ranges and swept:
         raise SettingError(f"{', '.join(swept)} is a list and {', '.join(ranges)} a range; search both, or list both.")
     if ranges:
-        return Method(label or name, (), DEFENSES.make(fixed), ranges)
+        return Method(label or name, (), _strength(fixed), ranges)
     return Method(label or name, _every(name, fixed, swept))
+
+
+def _of_recipe(named: Mapping[str, Any]) -> dict[str, Any]:
+    """By the names that settings of a recipe have among those of a defense."""
+    return {f"{PREFIX}{name}": value for name, value in named.items()}
+
+
+def _strength(settings: Mapping[str, Any]) -> Defense | Tuned:
+    """A defense, with its changes to the recipe if it has any; mistakes in both at once."""
+    changes = {key.removeprefix(PREFIX): value for key, value in settings.items() if key.startswith(PREFIX)}
+    defense, tuned, found = Defense(), Tuned(Defense()), list[str]()
+    with collected(found):
+        defense = DEFENSES.make({key: value for key, value in settings.items() if not key.startswith(PREFIX)})
+    with collected(found):
+        tuned = Tuned(Defense(), changes)
+    raise_all(found + too_long(tuned.recipe.get("epochs", 1)))
+    return dataclasses.replace(tuned, defense=defense) if changes else defense
 
 
 def _takes_lists(hint: Any) -> bool:  # noqa: ANN401 -- any annotation
     return any(typing.get_origin(option) is tuple for option in (hint, *typing.get_args(hint)))
 
 
-def _every(name: str, fixed: Mapping[str, Any], swept: Mapping[str, list[Any]]) -> tuple[Defense, ...]:
+def _every(name: str, fixed: Mapping[str, Any], swept: Mapping[str, list[Any]]) -> tuple[Defense | Tuned, ...]:
     """Every combination of what is listed."""
     combinations = list(itertools.islice(itertools.product(*swept.values()), _MOST_STRENGTHS + 1))
     if not combinations:
@@ -192,6 +213,6 @@ def _every(name: str, fixed: Mapping[str, Any], swept: Mapping[str, list[Any]]) 
     made = []
     for values in combinations:
         with collected(found):
-            made.append(DEFENSES.make({**fixed, **dict(zip(swept, values, strict=True))}))
+            made.append(_strength({**fixed, **dict(zip(swept, values, strict=True))}))
     raise_all(dict.fromkeys(found))
     return tuple(made)

@@ -149,10 +149,13 @@ def _recipe(plain: Mapping[str, Any], model: Model | None) -> Recipe:
         known = {name: value for name, value in plain.items() if name in RECIPE_FIELDS}
         known |= {} if model is None else {"model": model}
         recipe = build(_recipe_class(plain), known, "recipe")
-    if recipe.epochs > _MOST_EPOCHS:
-        found.append(f"recipe: epochs is {recipe.epochs}; at most {_MOST_EPOCHS:,} are trained.")
-    raise_all(found)
+    raise_all(found + too_long(recipe.epochs))
     return recipe
+
+
+def too_long(epochs: int) -> list[str]:
+    """What is wrong with a number of epochs that nobody waits for."""
+    return [f"recipe: epochs is {epochs}; at most {_MOST_EPOCHS:,} are trained."] if epochs > _MOST_EPOCHS else []
 
 
 def _recipe_class(plain: Mapping[str, Any]) -> type[Recipe]:

@@ -2,7 +2,7 @@
 
 from membrane.verbs.audit import audit, estimate
 from membrane.verbs.audit_model import audit_model
-from membrane.verbs.comparison import Comparison, Method, Range, Search, Setting, compare
+from membrane.verbs.comparison import Comparison, Method, Range, Search, Setting, Tuned, compare
 from membrane.verbs.estimate import Estimate
 from membrane.verbs.locate import locate
 from membrane.verbs.one_run import OneRun, audit_one_run
@@ -22,6 +22,7 @@ __all__ = [
     "Search",
     "Setting",
     "Sizes",
+    "Tuned",
     "audit",
     "audit_model",
     "audit_one_run",

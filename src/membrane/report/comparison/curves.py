@@ -8,7 +8,7 @@ from typing import Any
 
 from membrane.report import numbers as fmt
 from membrane.report.access import Results
-from membrane.report.comparison.words import guess_of, measure_name, value_text
+from membrane.report.comparison.words import guess_of, measure_name, recipe_text, value_text
 from membrane.report.frame import Drawing, Ends, axes, canvas, guides, horizontal, mark, shown, vertical, whiskers
 from membrane.report.palette import colour_index
 from membrane.report.svg import Scale, around, tag, tick_number, tick_percent, title
@@ -79,6 +79,7 @@ def _text(point: Results, part: str, measure: str, leak: Mapping[str, Any]) -> s
     return "\n".join(
         [
             f"{point['method']} {point['strength']}".strip(),
+            *([f"recipe: {recipe_text(point)}"] if recipe_text(point) else []),
             f"{part}, {measure_name(measure)}: {value_text(measure, leak['value'])} [{ends or 'no interval'}]",
             f"strongest: {attacks}",
             f"test accuracy {fmt.percent(test['value'])} [{reach or 'no interval'}]",

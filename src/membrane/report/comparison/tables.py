@@ -8,7 +8,7 @@ from typing import Any
 from membrane.report import numbers as fmt
 from membrane.report.access import CANARIES, MAIN_SLICE, Results
 from membrane.report.comparison.check import shown_settings
-from membrane.report.comparison.words import level_at, loss_text, measure_name, value_text
+from membrane.report.comparison.words import level_at, loss_text, measure_name, recipe_text, value_text
 from membrane.report.tables import Cell, Notes, Table, head, rate_cell, word
 
 
@@ -107,8 +107,8 @@ def _matched_cells(level: Results | None, method: str, measure: str, notes: Note
 
 
 def points(setting: Results) -> Table:
-    """Every strength of every method: accuracy, leakage by the strongest attacks, cost."""
-    notes = Notes()
+    """Every strength of every method: changes to the recipe, accuracy, leakage by the strongest attacks, cost."""
+    notes, tuned = Notes(), any(map(recipe_text, setting["points"]))
     asked = [
         (part, measure)
         for part in (MAIN_SLICE, CANARIES)
@@ -118,6 +118,7 @@ def points(setting: Results) -> Table:
         [
             head(point["method"]),
             word(point["strength"]),
+            *([word(recipe_text(point) or "the setting's")] if tuned else []),
             _accuracy(point["accuracy"], notes),
             Cell(fmt.percent(point["train_accuracy"])),
             word(" / ".join(_attacks(point))),
@@ -132,6 +133,7 @@ def points(setting: Results) -> Table:
         columns=[
             "",
             "Strength",
+            *(["Recipe"] if tuned else []),
             "Test accuracy",
             "Train accuracy",
             "Strongest attack",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from membrane.report import numbers as fmt
-from membrane.report.access import Results
+from membrane.report.access import Results, flatten
 from membrane.report.comparison.check import shown_settings
 
 HEADLINE = 0.01  # loss of accuracy that the verdict speaks of
@@ -28,6 +28,15 @@ def guess_of(measure: str) -> float:
 def value_text(measure: str, value: float | None) -> str:
     """An area as a number, a rate in percent."""
     return fmt.area(value) if measure == "auc" else fmt.percent(value)
+
+
+def recipe_text(point: Results) -> str:
+    """What a point changed about its setting's recipe; empty if nothing.
+
+    >>> recipe_text({"recipe": {"lr": 0.05, "augment": False}})
+    'lr 0.05, augment no'
+    """
+    return ", ".join(f"{name} {value}" for name, value in flatten(point.get("recipe") or {}))
 
 
 def loss_text(loss: float) -> str:

@@ -4,5 +4,6 @@ from membrane.verbs.comparison.cells import Method, Range, Setting
 from membrane.verbs.comparison.compare import compare
 from membrane.verbs.comparison.outcome import Comparison
 from membrane.verbs.comparison.search import Search
+from membrane.verbs.comparison.tuned import Tuned
 
-__all__ = ["Comparison", "Method", "Range", "Search", "Setting", "compare"]
+__all__ = ["Comparison", "Method", "Range", "Search", "Setting", "Tuned", "compare"]

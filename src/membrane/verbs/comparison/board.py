@@ -42,6 +42,11 @@ class Point:
     rows: Mapping[int, Row]
 
     @property
+    def recipe(self) -> Row:
+        """What was other than in the setting's recipe, by name; the same under all seeds."""
+        return next(iter(self.rows.values())).get("recipe") or {}
+
+    @property
     def accuracy(self) -> float:
         """Mean over seeds, of the test set."""
         return float(np.mean([row["accuracy"]["test"]["value"] for row in self.rows.values()]))
@@ -97,6 +102,7 @@ def describe_point(point: Point, baseline: Point | None) -> dict[str, Any]:
     return {
         "method": point.method,
         "strength": point.strength,
+        **({"recipe": point.recipe} if point.recipe else {}),
         "seeds": seeds,
         "n_pairs": point.n_pairs,
         "accuracy": _accuracy(point),

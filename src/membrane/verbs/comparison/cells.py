@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Any, get_type_hints
+from typing import Any
 
 from membrane.core.errors import SettingError, collected
 from membrane.core.progress import Progress, silent
@@ -15,7 +14,7 @@ from membrane.data import Source, Splits
 from membrane.data.examples import Examples
 from membrane.report.access import flatten
 from membrane.training import Defense, Recipe
-from membrane.training.fleet import TrainFunction
+from membrane.verbs.comparison.tuned import PREFIX, Strength, Tuned, changed, numbers_of, pipeline_of, with_values
 from membrane.verbs.results import Train, label_of, settings_of
 from membrane.verbs.sizes import Sizes
 
@@ -25,7 +24,7 @@ class Setting:
     """One place to compare at: data, network and recipe, and how much is trained on them.
 
     Args:
-        recipe: Of the undefended training.
+        recipe: Of the undefended training, and of every method that does not change it for itself.
         data: Where pool, holdout and test are drawn from.
         sizes: Reference models, canaries and so on.
     """
@@ -70,17 +69,19 @@ class Method:
 
     Args:
         label: Of the curve.
-        strengths: The defense at each strength; or a whole pipeline of one's own, a function as ``audit`` takes it.
+        strengths: The defense at each strength, ``Tuned`` where it changes the setting's recipe for itself; or a whole
+            pipeline of one's own, a function as ``audit`` takes it.
         searched: A defense whose strengths are searched for each setting; None where ``strengths`` says all.
-        ranges: By name, the settings of ``searched`` that are searched, numbers all of them.
+        ranges: By name, the settings of ``searched`` that are searched, numbers all of them; those of the recipe by
+            names such as ``recipe.lr``.
 
     Raises:
         SettingError: Listing all that does not fit.
     """
 
     label: str
-    strengths: tuple[Defense | TrainFunction, ...] = ()
-    searched: Defense | None = None
+    strengths: tuple[Strength, ...] = ()
+    searched: Defense | Tuned | None = None
     ranges: Mapping[str, Range] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -92,7 +93,7 @@ class Method:
             _check_ranges(self.searched, self.ranges)
 
     @property
-    def ends(self) -> tuple[Defense, ...]:
+    def ends(self) -> tuple[Defense | Tuned, ...]:
         """What is searched at both ends of all its ranges; empty if nothing is."""
         if self.searched is None:
             return ()
@@ -102,34 +103,35 @@ class Method:
             for end in (attrgetter("low"), attrgetter("high"))
         )
 
-    def at(self, found: Mapping[str, float]) -> Defense:
+    def at(self, found: Mapping[str, float]) -> Defense | Tuned:
         """The searched defense with these values."""
         if self.searched is None:
             raise SettingError(f"{self.label}: nothing is searched.")
-        return dataclasses.replace(self.searched, **found)
+        return with_values(self.searched, found)
 
 
-def _check_ranges(searched: Defense, ranges: Mapping[str, Range]) -> None:
+def _check_ranges(searched: Defense | Tuned, ranges: Mapping[str, Range]) -> None:
     """Refuse ranges of what is no number, or whose ends the defense does not take."""
-    hints = get_type_hints(type(searched))
-    numbers = [one.name for one in dataclasses.fields(searched) if hints[one.name] in (int, float)]
+    numbers = numbers_of(searched)
+    called = searched.defense.name if isinstance(searched, Tuned) else searched.name
     found: list[str] = []
     for name, one in ranges.items():
         if name not in numbers:
-            there = f"There are: {', '.join(numbers)}." if numbers else "It has none."
-            found.append(f"{searched.name} has no number {name!r} to search. {did_you_mean(name, numbers)}{there}")
+            found.append(
+                f"{called} has no number {name!r} to search. {did_you_mean(name, numbers)}"
+                f"There are: {', '.join(numbers)}."
+            )
             continue
         for end in (one.low, one.high):
             with collected(found):
-                dataclasses.replace(searched, **{name: int(end) if hints[name] is int else end})
+                with_values(searched, {name: int(end) if numbers[name] is int else end})
     if found:
         raise SettingError("\n".join(found))
 
 
-def whole_numbers(defense: Defense) -> set[str]:
+def whole_numbers(searched: Defense | Tuned) -> set[str]:
     """Names of the settings that are counts."""
-    hints = get_type_hints(type(defense))
-    return {one.name for one in dataclasses.fields(defense) if hints[one.name] is int}
+    return {name for name, kind in numbers_of(searched).items() if kind is int}
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,7 @@ class Cell:
         strength: What distinguishes it from the method's other points, in words; empty if it is alone.
         train: The whole pipeline.
         seed: Of splits, canaries, training and bootstrap.
+        recipe: What is other about the recipe than in the setting's, by name.
     """
 
     setting: str
@@ -149,16 +152,18 @@ class Cell:
     strength: str
     train: Train
     seed: int
+    recipe: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def plain(self) -> dict[str, Any]:
-        """JSON-ready, without the recipe that all cells of a setting share."""
+        """JSON-ready, without what cells of a setting share of its recipe."""
         defense = to_plain(self.train.defense) if isinstance(self.train, Recipe) else settings_of(self.train)
         return {
             "setting": self.setting,
             "method": self.method,
             "strength": self.strength,
             "defense": defense,
+            **({"recipe": to_plain(self.recipe)} if self.recipe else {}),
             "seed": self.seed,
         }
 
@@ -171,7 +176,7 @@ class Cell:
 def cells_of(
     settings: Mapping[str, Setting],
     methods: Sequence[Method],
-    found: Mapping[tuple[str, str], Sequence[Defense]],
+    found: Mapping[tuple[str, str], Sequence[Strength]],
     seed: int,
     seeds: int,
 ) -> Iterator[Cell]:
@@ -190,23 +195,34 @@ def cells_of(
                 strengths = (*method.strengths, *found.get((name, method.label), ()))
                 texts = strength_texts(strengths)
                 for strength, text in zip(strengths, texts, strict=True):
-                    train = setting.recipe.with_defense(strength) if isinstance(strength, Defense) else strength
-                    yield Cell(name, method.label, text, train, one)
+                    train, own = pipeline_of(setting.recipe, strength), changed(setting.recipe, strength)
+                    yield Cell(name, method.label, text, train, one, own)
 
 
-def strength_texts(strengths: Sequence[Defense | TrainFunction]) -> list[str]:
+def strength_texts(strengths: Sequence[Strength]) -> list[str]:
     """What distinguishes each from the others; of a single one, the setting that it calls its strength.
 
     >>> from membrane.defenses import RelaxLoss
     >>> strength_texts([RelaxLoss(0.5), RelaxLoss(1.0)])
     ['alpha 0.5', 'alpha 1']
+    >>> strength_texts([RelaxLoss(0.5), Tuned(RelaxLoss(1.0), {"lr": 0.05})])
+    ['alpha 0.5', 'alpha 1, lr 0.05']
     """
-    flat = [
-        dict(flatten(to_plain(one))) if isinstance(one, Defense) else {"function": label_of(one)} for one in strengths
-    ]
+    flat = [_flat(one) for one in strengths]
     if len(flat) == 1:
-        only = strengths[0]
+        only = strengths[0].defense if isinstance(strengths[0], Tuned) else strengths[0]
         name = only.strength if isinstance(only, Defense) else None
         return [f"{name} {flat[0][name]}" if name in flat[0] else ""]
-    names = [name for name in dict.fromkeys(n for one in flat for n in one) if len({one.get(name) for one in flat}) > 1]
-    return [", ".join(f"{name} {one[name]}" for name in names if name in one) for one in flat]
+    every = dict.fromkeys(n for one in flat for n in one)
+    names = [name for name in every if len({one.get(name) for one in flat}) > 1]
+    short = {name: name.removeprefix(PREFIX) for name in names}
+    called = {name: name if one != name and one in every else one for name, one in short.items()}
+    return [", ".join(f"{called[name]} {one[name]}" for name in names if name in one) for one in flat]
+
+
+def _flat(strength: Strength) -> dict[str, str]:
+    """Settings in words, by name; the changes to a recipe behind those of the defense."""
+    if isinstance(strength, Tuned):
+        changes = flatten(to_plain(strength.recipe))
+        return _flat(strength.defense) | {f"{PREFIX}{name}": text for name, text in changes}
+    return dict(flatten(to_plain(strength))) if isinstance(strength, Defense) else {"function": label_of(strength)}

@@ -26,6 +26,7 @@ from membrane.verbs.comparison.files import CELL, PLAN, PLAN_FILE
 from membrane.verbs.comparison.measured import cell_key, measure_cell
 from membrane.verbs.comparison.outcome import Comparison
 from membrane.verbs.comparison.search import Found, Search, optuna_or_refuse, search_strengths
+from membrane.verbs.comparison.tuned import Tuned, pipeline_of
 from membrane.verbs.mistakes import pipeline_mistakes
 from membrane.verbs.observe import choose_attacks, refuse_unreadable
 from membrane.verbs.results import Train, versions
@@ -56,7 +57,8 @@ def compare(
 
     Args:
         settings: Data, network and recipe by name.
-        methods: With their strengths; the first, of a single strength, is the baseline.
+        methods: With their strengths; the first, of a single strength and trained by the settings' recipes, is the
+            baseline.
         out: Folder of the comparison: plan, cells, page.
         store: Where finished models lie, as in ``audit``; "store" in ``out`` if not given.
         seeds: How often everything is repeated, with other splits, canaries and models.
@@ -179,6 +181,16 @@ def _mistakes(settings: Mapping[str, Setting], methods: Sequence[Method], seeds:
         yield f"there are {len(methods)} methods; a comparison takes a baseline and one more."
     elif len(methods[0].strengths) != 1 or methods[0].searched is not None:
         yield f"the first method, {labels[0]!r}, is the baseline; it has one strength and no ranges."
+    elif isinstance(first := methods[0].strengths[0], Tuned) and first.recipe:
+        yield f"the first method, {labels[0]!r}, is the baseline and has no recipe of its own; change the settings'."
+    yield from dict.fromkeys(
+        f"{name}: {method.label}: {mistake}"
+        for name, setting in settings.items()
+        for method in methods
+        for strength in (*method.strengths, *method.ends)
+        if isinstance(strength, Tuned)
+        for mistake in strength.mistakes(setting.recipe)
+    )
 
 
 def pipelines_of(setting: Setting, methods: Sequence[Method]) -> dict[str, Train]:
@@ -188,7 +200,7 @@ def pipelines_of(setting: Setting, methods: Sequence[Method]) -> dict[str, Train
         every = (*method.strengths, *method.ends)
         for i, one in enumerate(every, 1):
             name = method.label if len(every) == 1 else f"{method.label}, number {i}"
-            found[name] = setting.recipe.with_defense(one) if isinstance(one, Defense) else one
+            found[name] = pipeline_of(setting.recipe, one)
     return found
 
 
@@ -254,7 +266,9 @@ def _placeless(source: Source) -> dict[str, Any]:
 def _file(cell: Cell) -> str:
     """Where a cell lies: by what it is, not by its place among others."""
     called = re.sub(r"[^a-z0-9]+", "-", cell.method.lower()).strip("-")
-    return f"cells/{cell.setting}/{called}-{fingerprint(cell.plain['defense'])[:8]}-seed{cell.seed}.json"
+    plain = cell.plain
+    what = {name: plain[name] for name in ("defense", "recipe")} if "recipe" in plain else plain["defense"]
+    return f"cells/{cell.setting}/{called}-{fingerprint(what)[:8]}-seed{cell.seed}.json"
 
 
 def _is_there(path: Path, key: str, of: str) -> bool:

@@ -16,7 +16,7 @@ CELL = "membrane cell 1"
 PLAN_FILE = "comparison.json"
 _MOST_SAID = 10  # mistakes of one cell
 
-_TOLD = {"setting": "text", "method": "text", "strength": "text", "seed": "int"}
+_TOLD: dict[str, Any] = {"setting": "text", "method": "text", "strength": "text", "recipe?": {}, "seed": "int"}
 _TRIAL = {"values": {"*": "number"}, "accuracy": "number?", "leakage": "number?"}
 _PLAN = {
     "title": "text",

@@ -25,12 +25,13 @@ from membrane.core.settings import check_ranges, fingerprint, to_plain
 from membrane.core.store import Store
 from membrane.data import Task
 from membrane.data.membership import references_each
-from membrane.training import Defense, Recipe, train_fleet
+from membrane.training import Defense, train_fleet
 from membrane.training.engines import Engine
 from membrane.verbs.comparison.cells import Method, Setting, whole_numbers
+from membrane.verbs.comparison.tuned import Tuned, pipeline_of
 from membrane.verbs.measure import measure
 from membrane.verbs.observe import readings_of, score_bank
-from membrane.verbs.results import versions
+from membrane.verbs.results import Train, versions
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -79,7 +80,7 @@ class Found:
         trials: Of every trial its values, accuracy and leakage, JSON-ready; null where it diverged.
     """
 
-    strengths: tuple[Defense, ...]
+    strengths: tuple[Defense | Tuned, ...]
     trials: tuple[Mapping[str, Any], ...]
 
 
@@ -136,7 +137,7 @@ def search_strengths(
         values = _suggest(trial, method)
         progress(f"search, trial {done + 1} of {search.trials}", done, search.trials)
         try:
-            found = _try(setting.recipe.with_defense(method.at(values)), task, fed, store, seed, engine, method.label)
+            found = _try(pipeline_of(setting.recipe, method.at(values)), task, fed, store, seed, engine, method.label)
         except TrainingError:
             study.tell(trial, state=_states().FAIL)
             continue
@@ -207,11 +208,11 @@ def _suggest(trial: Trial, method: Method) -> dict[str, float]:
 
 
 def _try(
-    recipe: Recipe, task: Task, attacks: Sequence[Attack], store: Store, seed: int, engine: Engine, label: str
+    train: Train, task: Task, attacks: Sequence[Attack], store: Store, seed: int, engine: Engine, label: str
 ) -> tuple[float, float]:
     """Accuracy on the pool's non-members, canaries aside, and the area of the strongest attack on the population."""
     bank = train_fleet(
-        recipe, task, store, derive_seed(seed, "search"), label=label, readings=readings_of(attacks), engine=engine
+        train, task, store, derive_seed(seed, "search"), label=label, readings=readings_of(attacks), engine=engine
     )
     scores = score_bank(bank, task.membership, task.pool.y.numpy(), list(attacks))
     measured = measure(bank, scores, task, seed)
