@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,14 @@ def test_the_template_is_right(tmp_path: Path) -> None:
     assert set(compared.settings) == {"mlp", "resnet"}
     assert len(compared.methods) == 6
     examine(compared.settings, compared.methods, compared.attacks, 1, 0, compared.engine)
+
+
+def test_the_lines_that_the_template_shows_are_right(tmp_path: Path) -> None:
+    assert main(["init", str(tmp_path / "c.toml"), "--comparison"]) == 0
+    shown = re.findall(r"^#   (\{.*\})$", (tmp_path / "c.toml").read_text(), re.MULTILINE)
+    ranges, own = (_with(tomllib.loads(f"line = {one}")["line"]) for one in shown)
+    assert ranges.ranges
+    assert [one.recipe["lr"] for one in own.strengths] == [0.05, 0.1]
 
 
 def test_a_run_and_a_comparison_are_not_taken_for_each_other(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

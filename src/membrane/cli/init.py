@@ -71,7 +71,7 @@ seeds = 1
 # curve. A range is searched with Optuna, on other models than those reported:
 #   { name = "relaxloss", alpha = { low = 0.1, high = 2.0, log = true } }
 # What suits one method alone, for which everything is listed or searched likewise:
-#   { name = "selena", models = 10, recipe = { lr = [0.05, 0.1], weight_decay = 0.0 } }
+#   { name = "selena", models = 10, left_out = 2, recipe = { lr = [0.05, 0.1], weight_decay = 0.0 } }
 # Your own pipeline: { train = "my_module:train", label = "mine" }.
 methods = [
   { name = "undefended" },
