@@ -61,6 +61,14 @@ def test_the_released_model_is_trained_on_them_and_on_nothing_else() -> None:
     assert weight_bits(fit(short(Given()), relabelled, None, 0).model) == weight_bits(by_hand), "labels play no part"
 
 
+def test_sub_models_may_learn_at_another_rate() -> None:
+    slow, recipe = SELENA(models=3, left_out=1, sub_lr=0.01), Recipe(**{**vars(short(FEW)), "lr": 0.01})
+    model = recipe.model.build(MEMBERS, torch_generator(0))
+    alike = FEW.soft_labels(Start(model, MEMBERS, HOLDOUT, recipe, 0, torch.device("cpu")))
+    torch.testing.assert_close(slow.soft_labels(start()), alike, rtol=0, atol=0)
+    assert not torch.equal(alike, table())
+
+
 def test_a_wrong_label_is_not_learnt() -> None:
     wrong = MEMBERS.y.clone()
     wrong[:6] = (wrong[:6] + 1) % 3

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import pytest
 import torch
@@ -9,11 +10,11 @@ from hypothesis import strategies as st
 
 from membrane.core import SettingError
 from membrane.core.generators import torch_generator
-from membrane.defenses.soft_labels import dealt
+from membrane.defenses.soft_labels import dealt, sharpened
 from membrane.models import logits_of
 from membrane.pptp import OutOfFoldRefit
 from membrane.regions import copy_state
-from membrane.training import Finished
+from membrane.training import Finished, Recipe, Trained, fit
 from tests.small import RECIPE, task, trained
 
 SETTINGS = {"first": 1, "last": 3, "folds": 2, "fork_epochs": 4, "epochs": 4, "lr": 0.03}
@@ -79,6 +80,29 @@ def test_every_member_is_left_out_by_as_many_forks(n: int, folds: int, data: st.
     assert int(unseen.sum(0).max() - unseen.sum(0).min()) <= left_out  # forks see about as many
 
 
+def test_forks_and_released_model_learn_at_their_own_rates(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Recipe] = []
+
+    def watched(recipe: Recipe, *given: Any, **named: Any) -> Trained:  # noqa: ANN401
+        seen.append(recipe)
+        return fit(recipe, *given, **named)
+
+    monkeypatch.setattr("membrane.pptp.refit.fit", watched)
+    monkeypatch.setattr("membrane.defenses.soft_labels.fit", watched)
+    one = OutOfFoldRefit((), **SETTINGS, fork_lr=0.01, weight_decay=0.0, temperature=0.5)
+    with torch.random.fork_rng():
+        one.finish(trained(), torch_generator(3))
+    assert [(recipe.lr, recipe.weight_decay) for recipe in seen] == [(0.01, RECIPE.weight_decay)] * 2 + [(0.03, 0.0)]
+
+
+def test_sharper_labels_are_powers() -> None:
+    table = torch.tensor([[0.5, 0.3, 0.2], [1.0, 0.0, 0.0]])
+    expected = torch.tensor([[25 / 38, 9 / 38, 4 / 38], [1.0, 0.0, 0.0]])
+    torch.testing.assert_close(sharpened(table, 0.5), expected)
+    assert sharpened(table, 1.0) is table
+    torch.testing.assert_close(sharpened(table, 1e6), torch.tensor([[1 / 3, 1 / 3, 1 / 3], [1.0, 0.0, 0.0]]))
+
+
 def test_several_forks_that_did_not_see_a_member_say_what_it_is() -> None:
     with torch.random.fork_rng():
         several = OutOfFoldRefit((), **{**SETTINGS, "folds": 4}, left_out=2).finish(trained(), torch_generator(3))
@@ -88,6 +112,8 @@ def test_several_forks_that_did_not_see_a_member_say_what_it_is() -> None:
 def test_every_mistake_is_said_at_once() -> None:
     with pytest.raises(SettingError, match=r"(?s)5 mistakes.*first.*folds.*fork_epochs.*epochs.*lr"):
         OutOfFoldRefit(first=3, last=2, folds=1, fork_epochs=0, epochs=0, lr=float("nan"))
+    with pytest.raises(SettingError, match=r"(?s)3 mistakes.*fork_lr.*weight_decay.*temperature"):
+        OutOfFoldRefit(fork_lr=0.0, weight_decay=-1.0, temperature=float("nan"))
     with pytest.raises(SettingError, match="fewer than folds"):
         OutOfFoldRefit(folds=3, left_out=3)
     with pytest.raises(SettingError, match="nowhere"):

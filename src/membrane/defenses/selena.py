@@ -9,7 +9,8 @@ code keeps each sub-model's best epoch on test data; ours is the last. Split-AI 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import inf
 from typing import ClassVar
 
 import torch
@@ -30,6 +31,8 @@ class SELENA(Defense):
         models: Sub-models, 2 or more; each is a whole training on its share of the members.
         left_out: Of them, how many do not see a given member; at least 1, fewer than ``models``. More give smoother
             soft labels, from sub-models that saw less.
+        sub_lr: Peak learning rate of the sub-models; nothing for the recipe's, as in the source. Soft labels can want
+            another than labels do.
 
     Raises:
         SettingError: If a setting lies outside its range.
@@ -46,12 +49,14 @@ class SELENA(Defense):
 
     models: int = 25
     left_out: int = 10
+    sub_lr: float | None = None
 
     def __post_init__(self) -> None:
         check(
             self,
             models=(self.models >= 2, "2 or more"),
             left_out=(1 <= self.left_out < self.models, "at least 1 and below models"),
+            sub_lr=(self.sub_lr is None or 0 < self.sub_lr < inf, "above 0, or nothing for the recipe's"),
         )
 
     def mistakes(self, recipe: Recipe, n_members: int, n_holdout: int) -> list[str]:
@@ -72,4 +77,5 @@ class SELENA(Defense):
     def soft_labels(self, start: Start) -> Tensor:
         """(N, C) mean probabilities of the sub-models that did not see each member."""
         seeds = [derive_seed(start.seed, "split", k) for k in range(self.models)]
-        return out_of_sample(start.recipe, start.members, self.unseen(start), seeds, start.device, parts=start.parts)
+        recipe = replace(start.recipe, lr=self.sub_lr or start.recipe.lr)
+        return out_of_sample(recipe, start.members, self.unseen(start), seeds, start.device, parts=start.parts)

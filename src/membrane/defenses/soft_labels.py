@@ -47,6 +47,11 @@ def out_of_fold(
     return out_of_sample(recipe, members, unseen, seeds, begin=begin)
 
 
+def sharpened(table: Tensor, temperature: float) -> Tensor:
+    """Probabilities (N, C) to the power of 1 / temperature, normalized; 1 leaves them as they are."""
+    return table if temperature == 1 else torch.softmax(table.log() / temperature, 1)
+
+
 def dealt(n: int, folds: int, left_out: int, generator: torch.Generator) -> Tensor:
     """(N, K) bool, which of n examples each of K = ``folds`` models does not see: ``left_out`` models for each."""
     fold = torch.randperm(n, generator=generator) % folds

@@ -6,8 +6,12 @@ probabilities, and the released model is trained on these instead of the labels.
 
 Source: Split-AI and self-distillation of Tang et al. 2022, "Mitigating Membership Inference Attacks by
 Self-Distillation Through a Novel Ensemble Architecture" (SELENA), arXiv:2110.08324. Where we differ: forks and the
-released model begin from an early stretch of one training, and forks need not differ in more than the risky regions
+released model begin from a stretch of one training, and forks need not differ in more than the risky regions
 (theirs: whole models, from scratch). Near duplicates in different folds can give each other away, as in SELENA.
+
+Learn the labels by heart: an answer about a member that *is* what a stranger to it said tells nothing new, and what the
+released model has not learnt of it is filled in by what it knows of the member through the others' labels, which come
+from forks that saw it. Longer training at a higher learning rate, without weight decay, leaks less here, not more.
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ from torch import Tensor
 
 from membrane.core.generators import spawn_seed
 from membrane.defenses.ranges import check
-from membrane.defenses.soft_labels import SoftLabels, out_of_fold
+from membrane.defenses.soft_labels import SoftLabels, out_of_fold, sharpened
 from membrane.defenses.windows import window_mistakes
 from membrane.pptp.plan import Plan
 from membrane.regions import copy_state
@@ -46,6 +50,10 @@ class OutOfFoldRefit(Defense):
         epochs: Epochs that the released model is trained; fewer stay nearer to the window.
         lr: Peak learning rate of both, warm-up and cosine as in the recipe, which decides everything else.
         left_out: Forks that leave out each part; their mean says what its labels should be.
+        fork_lr: Peak learning rate of the forks; nothing for ``lr``.
+        weight_decay: L2 coefficient of the released model's training; nothing for the recipe's.
+        temperature: Labels are the mean answers to the power of one over this, normalized: below 1 they are sharper,
+            which can make up for answers to strangers that are less sure than those to members.
 
     Raises:
         SettingError: Listing every setting that does not fit.
@@ -66,6 +74,9 @@ class OutOfFoldRefit(Defense):
     epochs: int = 8
     lr: float = 0.05
     left_out: int = 1
+    fork_lr: float | None = None
+    weight_decay: float | None = None
+    temperature: float = 1.0
 
     def __post_init__(self) -> None:
         check(
@@ -76,6 +87,9 @@ class OutOfFoldRefit(Defense):
             epochs=(self.epochs >= 1, "1 or more"),
             lr=(0 < self.lr < inf, "above 0"),
             left_out=(1 <= self.left_out < max(self.folds, 2), "1 or more, and fewer than folds"),
+            fork_lr=(self.fork_lr is None or 0 < self.fork_lr < inf, "above 0, or nothing for lr"),
+            weight_decay=(self.weight_decay is None or 0 <= self.weight_decay < inf, "0 or more, or nothing"),
+            temperature=(0 < self.temperature < inf, "above 0"),
         )
 
     def mistakes(self, recipe: Recipe, n_members: int, n_holdout: int) -> list[str]:
@@ -98,14 +112,16 @@ class OutOfFoldRefit(Defense):
         window, of_forks = (Plan.same(regions, self.first, self.last) for regions in (cut.names, forked))
         table = self._table(trained, of_forks.state(final, trained.trail, cut), forked, generator)
         begin = copy_state(trained.edited(window.state(final, trained.trail, cut)))
-        recipe = trained.recipe.again(self.epochs, self.lr, SoftLabels(table))
+        recipe = trained.recipe.again(self.epochs, self.lr, SoftLabels(sharpened(table, self.temperature)))
+        if self.weight_decay is not None:
+            recipe = replace(recipe, weight_decay=self.weight_decay)
         model = fit(recipe, trained.members, None, spawn_seed(generator), begin=begin).model
         right = float((table.argmax(1) == trained.members.y).double().mean())
         return Finished(model, {"out_of_fold_accuracy": right, "seconds": time.perf_counter() - start})
 
     def _table(self, trained: Trained, state: State, forked: tuple[str, ...], generator: torch.Generator) -> Tensor:
         """(N, C) probabilities, every member's from the fork that did not see it."""
-        recipe = trained.recipe.again(self.fork_epochs, self.lr, Defense())
+        recipe = trained.recipe.again(self.fork_epochs, self.fork_lr or self.lr, Defense())
         recipe = replace(recipe, trainable=forked if self.forked else None)
         begin = copy_state(trained.edited(state))
         return out_of_fold(recipe, trained.members, self.folds, generator, begin, self.left_out)
