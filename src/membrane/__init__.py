@@ -18,7 +18,7 @@ from membrane.data import (
     from_huggingface,
 )
 from membrane.models import Answers, from_onnx
-from membrane.pptp import PPTP, Budget, Plan, Protected, RiskMap, Stretch
+from membrane.pptp import PPTP, Budget, OutOfFoldRefit, Plan, Protected, RiskMap, Stretch
 from membrane.regions import Trail, load_weights
 from membrane.training import Recipe
 from membrane.verbs import (
@@ -29,6 +29,7 @@ from membrane.verbs import (
     Method,
     OneRun,
     Range,
+    Refitted,
     Search,
     Setting,
     Sizes,
@@ -40,6 +41,7 @@ from membrane.verbs import (
     estimate,
     locate,
     protect,
+    refit,
 )
 
 __all__ = [
@@ -56,11 +58,13 @@ __all__ = [
     "MembraneError",
     "Method",
     "OneRun",
+    "OutOfFoldRefit",
     "Parquet",
     "Plan",
     "Protected",
     "Range",
     "Recipe",
+    "Refitted",
     "RiskMap",
     "Search",
     "Setting",
@@ -83,4 +87,5 @@ __all__ = [
     "load_weights",
     "locate",
     "protect",
+    "refit",
 ]

@@ -9,6 +9,7 @@ from membrane.verbs.one_run import OneRun, audit_one_run
 from membrane.verbs.outcome import Audit
 from membrane.verbs.partial import AuditStopped
 from membrane.verbs.protect import protect
+from membrane.verbs.refit import Refitted, refit
 from membrane.verbs.sizes import Sizes
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Method",
     "OneRun",
     "Range",
+    "Refitted",
     "Search",
     "Setting",
     "Sizes",
@@ -30,4 +32,5 @@ __all__ = [
     "estimate",
     "locate",
     "protect",
+    "refit",
 ]
