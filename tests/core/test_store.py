@@ -99,6 +99,17 @@ def test_entries_are_listed_and_replaced(store: Store) -> None:
     assert not isinstance(refusal.value, UnreadableError)
 
 
+def test_a_discarded_entry_is_gone_and_the_others_stay(store: Store) -> None:
+    for key in ("a", "b"):
+        store.save("model", key, {"w": torch.ones(2)}, {})
+    store.discard("model", "a")
+    store.discard("model", "a")
+    store.discard("model", "never")
+    assert list(store.keys("model")) == ["b"]
+    assert store.verify() == []
+    assert [name for name in store.files.names("model") if not name.startswith(".")] == ["b.json", "b.safetensors"]
+
+
 def test_the_files_are_the_same_bytes_everywhere(store: Store, tmp_path: Path) -> None:
     other = Store(tmp_path / "other")
     for one in (store, other):

@@ -15,6 +15,7 @@ from torch import nn
 
 import membrane
 from membrane.core.errors import SettingError, StoreError, TrainingError
+from membrane.core.store import Store
 from membrane.data import Digits, Examples, Table
 from membrane.defenses import L2, EarlyStopping, LabelSmoothing, RelaxLoss, ShortSchedule
 from membrane.models import MLP
@@ -69,6 +70,20 @@ def test_every_method_strength_and_seed_is_a_cell_and_a_point_is_its_mean(folder
     assert one["leakage"]["population"]["auc"]["value"] == pytest.approx(np.mean(areas))
     assert one["leakage"]["population"]["auc"]["low"] < np.mean(areas) < one["leakage"]["population"]["auc"]["high"]
     assert one["cost"] == pytest.approx(1.0, abs=0.5)  # it shares the undefended training
+
+
+def test_weights_that_no_later_cell_reads_are_let_go_and_the_baselines_stay(folder: Path, tmp_path: Path) -> None:
+    found = done(folder)
+    store = Store(folder / "store")
+    assert len(list(store.keys("release"))) == 8 * 4
+    assert len(list(store.keys("training"))) == 2 * 4, "of two seeds, four models of the baseline each"
+    assert store.verify() == []
+    few = {"digits": replace(SETTING, recipe=replace(RECIPE, epochs=2))}
+    methods = (METHODS[0], METHODS[2])
+    for kept, more in ((tmp_path / "a", {"keep_weights": True}), (tmp_path / "b", {"store": tmp_path / "shared"})):
+        compare(few, methods, out=kept, attacks=ATTACKS, **more)  # type: ignore[arg-type]
+        assert len(list(Store(more.get("store", kept / "store")).keys("training"))) == 2 * 4  # type: ignore[arg-type]
+    assert found.cells
 
 
 def test_a_cell_says_what_an_audit_of_the_same_says(folder: Path) -> None:

@@ -24,6 +24,12 @@ def _add(parser: ArgumentParser) -> None:
     add_overrides(parser)
     parser.add_argument("--references", type=int, help="models for each cell, instead of the file's numbers")
     parser.add_argument("--seeds", type=int, help="repetitions, instead of the file's")
+    parser.add_argument(
+        "--keep-weights",
+        action="store_true",
+        help="keep all weights and trails, many times what is reported in size; otherwise those in the comparison's "
+        "own store that no later cell reads are removed as it goes, the baseline's excepted",
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress")
 
 
@@ -54,6 +60,7 @@ def _run(args: Namespace) -> int:
             title=compared.title,
             progress=bar,
             engine=engine,
+            keep_weights=args.keep_weights,
         )
     show(out, time.monotonic() - start)
     return 0

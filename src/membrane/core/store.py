@@ -247,6 +247,18 @@ class Store:
         name = _tensors(kind, key)
         return Entry(_parsed_tensors(self.files.read(name), self.files.path(name), checksum), facts)
 
+    def discard(self, kind: str, key: str) -> None:
+        """Remove an entry if it is there; whatever else reads it must make it anew.
+
+        Raises:
+            StoreError: If it cannot be removed.
+        """
+        if self.has(kind, key):
+            with self.files.alone(kind):
+                # The JSON first: a kill in between leaves an orphan, not an entry without its tensors.
+                self.files.remove(_facts(kind, key))
+                self.files.remove(_tensors(kind, key))
+
     def verify(self) -> list[str]:
         """One sentence for each damaged entry; empty if all is well."""
         problems = []

@@ -23,6 +23,7 @@ from membrane.training.engines import Engine, engine_of
 from membrane.training.threads import threads
 from membrane.verbs.comparison.cells import Cell, Method, Setting, cells_of
 from membrane.verbs.comparison.files import CELL, PLAN, PLAN_FILE
+from membrane.verbs.comparison.letting_go import LettingGo
 from membrane.verbs.comparison.measured import cell_key, measure_cell
 from membrane.verbs.comparison.outcome import Comparison
 from membrane.verbs.comparison.search import Found, Search, optuna_or_refuse, search_strengths
@@ -47,6 +48,7 @@ def compare(
     progress: Progress = silent,
     engine: str | Mapping[str, Any] | Engine = "in_process",
     workers: int | None = None,
+    keep_weights: bool = False,
 ) -> Comparison:
     """Measure every method at every strength in every setting.
 
@@ -70,6 +72,9 @@ def compare(
         progress: Told of cells and what they are at.
         engine: As in ``audit``.
         workers: As in ``audit``.
+        keep_weights: Keep all weights and trails. Otherwise those in the comparison's own store are removed once no
+            later cell reads them, the baseline's excepted; a method that is added later trains anew what it shares
+            with others. A store that was given is left as it is.
 
     Raises:
         SettingError: Listing every setting, method and strength that does not fit, before anything is trained.
@@ -85,12 +90,15 @@ def compare(
         cells = {_file(cell): cell for cell in cells_of(where.settings, methods, strengths, seed, seeds)}
         plan = _plan(where, methods, title, found, cells)
         write_json(folder / PLAN_FILE, plan)
+        own = LettingGo(cells.values(), kept) if store is None and not keep_weights else None
         for done, (file, cell) in enumerate(cells.items()):
             task = where.task(cell.setting, cell.seed)
             key = cell_key(cell, task, where.attacks, informed)
             of = fingerprint(plan["settings"][cell.setting])
             if _is_there(folder / file, key, of):
                 progress("cells with stored models", done + 1, len(cells))
+                if own:
+                    own.done(cell, task)
                 continue
             content = {"format": CELL, "key": key, "of": of, **cell.plain}
             told = _named(progress, cell.label, done, len(cells))
@@ -99,6 +107,8 @@ def compare(
             except TrainingError as problem:
                 content |= {"failed": str(problem)}
             write_json(folder / file, content)
+            if own:
+                own.done(cell, task)
     return Comparison.load(folder)
 
 

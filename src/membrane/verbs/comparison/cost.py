@@ -22,7 +22,7 @@ class Cost:
         n_trainings: Models to train.
         seconds: Of training and asking; None if not known.
         unknown: Why not.
-        disk: Bytes.
+        disk: Bytes, all weights kept.
     """
 
     n_cells: int
