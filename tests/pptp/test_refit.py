@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from membrane.defenses.soft_labels import dealt, sharpened
 from membrane.models import logits_of
 from membrane.pptp import OutOfFoldRefit
 from membrane.regions import copy_state
-from membrane.training import Finished, Recipe, Trained, fit
+from membrane.training import Defense, Finished, Recipe, Trained, fit
 from tests.small import RECIPE, task, trained
 
 SETTINGS = {"first": 1, "last": 3, "folds": 2, "fork_epochs": 4, "epochs": 4, "lr": 0.03}
@@ -93,6 +94,22 @@ def test_forks_and_released_model_learn_at_their_own_rates(monkeypatch: pytest.M
     with torch.random.fork_rng():
         one.finish(trained(), torch_generator(3))
     assert [(recipe.lr, recipe.weight_decay) for recipe in seen] == [(0.01, RECIPE.weight_decay)] * 2 + [(0.03, 0.0)]
+
+
+def test_nothing_is_trained_beyond_the_window_unless_it_is_read() -> None:
+    whole, some = OutOfFoldRefit((), **SETTINGS), OutOfFoldRefit(("head",), **SETTINGS)
+    assert some.trained_as() == Defense()
+    assert whole.trained_as().adapt(RECIPE).n_epochs == 4
+    assert whole.trained_as().adapt(replace(RECIPE, epochs=3)).n_epochs == 3
+    stopped = fit(RECIPE.with_defense(whole), trained().members, None, 7)
+    assert stopped.trail.n_epochs == 4
+    with torch.random.fork_rng():
+        one, other = (
+            copy_state(whole.finish(each, torch_generator(3)).model)
+            for each in (stopped, fit(RECIPE, trained().members, None, 7))
+        )
+    floats = [key for key, value in one.items() if value.is_floating_point()]
+    assert all(torch.equal(one[key], other[key]) for key in floats)
 
 
 def test_sharper_labels_are_powers() -> None:

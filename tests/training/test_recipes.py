@@ -9,7 +9,7 @@ from membrane.core.errors import SettingError
 from membrane.core.settings import fingerprint
 from membrane.defenses import EarlyStopping, ShortSchedule
 from membrane.models import MLP, ResNet18
-from membrane.training import RECIPES, Recipe
+from membrane.training import RECIPES, Defense, Recipe
 from membrane.training.loop import sgd
 from tests.training.jobs import small_recipe
 
@@ -59,6 +59,18 @@ def test_settings_beside_the_name_go_before_its_own() -> None:
         RECIPES.make({"name": "lab_cifar10", "epoch": 3})
 
 
+def test_a_training_that_stops_early_goes_by_the_whole_schedule() -> None:
+    plain = Recipe(epochs=10, stop=4)
+    assert plain.n_epochs == 4
+    assert plain.lr_at(39, 10) == Recipe(epochs=10).lr_at(39, 10) > 0.05
+    assert plain.again(2, 0.1, Defense()).n_epochs == 2
+    assert ShortSchedule(3).adapt(plain).stop == 3
+    assert ShortSchedule(6).adapt(plain).stop == 4
+    for stop in (0, 11):
+        with pytest.raises(SettingError, match="stop is"):
+            Recipe(epochs=10, stop=stop)
+
+
 def test_a_name_is_no_part_of_the_key() -> None:
     for name in RECIPES:
         named = RECIPES.make(name)
@@ -73,6 +85,8 @@ def test_keys_from_before_steps_and_plain_momentum_are_as_they_were() -> None:
     assert fingerprint(Recipe().training_settings()) == "8a45782fc4aa8147"
     assert fingerprint(Recipe(model=MLP()).training_settings()) == "146fc5771dc749be"
     assert fingerprint(Recipe(model=MLP(standardize=False)).training_settings()) != "146fc5771dc749be"
+    assert "stop" not in small_recipe().training_settings()
+    assert small_recipe(stop=1).training_settings()["stop"] == 1
     changes = ({"nesterov": False}, {"warmup": 0}, {"milestones": ((0.5, 0.1),)}, {"milestones": ((0.4, 0.1),)})
     keys = {fingerprint(small_recipe(**change).training_settings()) for change in ({}, *changes)}
     assert len(keys) == 1 + len(changes)

@@ -65,7 +65,7 @@ def _comparison(file: str, compared: Compared) -> int:
                 f"{about.n_cells} cells of {setting.sizes.references} models, {about.n_trainings} trainings; {time}.",
             )
         )
-        print(_line("", f"about {size(about.disk)} on disk."))
+        print(_line("", f"at most about {size(about.disk)} on disk."))
     print(_line("attacks", ", ".join(attack.name for attack in places.attacks) + "."))
     print(f"\n{n_cells} cells. Next: membrane compare {file} --out runs/compare")
     return 0
@@ -129,7 +129,7 @@ def _models(run: Run, task: Task) -> str:
 
 
 def _epochs(recipe: Recipe) -> int:
-    return recipe.defense.adapt(recipe).epochs
+    return recipe.defense.trained_as().adapt(recipe).n_epochs
 
 
 def _free(needed: int, free: int | None, where: str) -> str:

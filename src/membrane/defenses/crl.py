@@ -124,7 +124,7 @@ class _Centered(CRL):
         self.optimizer = torch.optim.SGD(
             [self.centers], self.lr_center, recipe.momentum, weight_decay=recipe.weight_decay
         )
-        self.last = recipe.epochs - 1
+        self.last = recipe.n_epochs - 1
         self.features: list[Tensor] = []
         self.hook = head.register_forward_pre_hook(lambda _, inputs: self.features.append(inputs[0]))
 

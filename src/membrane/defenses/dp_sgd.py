@@ -141,7 +141,7 @@ class DPSGD(Defense):
     def spent(self, recipe: Recipe, n_members: int) -> dict[str, Any]:
         """The bound of a training: epsilon (None if there is none), and what it lets an attack do."""
         n_steps = updates(n_members, recipe.batch_size)
-        epsilon = epsilon_of(self.noise, 1 / n_steps, n_steps * recipe.epochs, self.delta)
+        epsilon = epsilon_of(self.noise, 1 / n_steps, n_steps * recipe.n_epochs, self.delta)
         return {
             "epsilon": epsilon if isfinite(epsilon) else None,
             "delta": self.delta,
@@ -150,7 +150,7 @@ class DPSGD(Defense):
             "tpr_bound_at_fpr": _FPR,
             "accountant": "rdp",
             "sample_rate": 1 / n_steps,
-            "updates": n_steps * recipe.epochs,
+            "updates": n_steps * recipe.n_epochs,
         }
 
 
@@ -236,7 +236,7 @@ class _Private(DPSGD):
         self.private.step()
 
     def end_epoch(self, model: nn.Module, epoch: int) -> None:
-        if epoch == self.start.recipe.epochs - 1:
+        if epoch == self.start.recipe.n_epochs - 1:
             self.private.zero_grad(set_to_none=True)
             self.examples.to_standard_module()
 

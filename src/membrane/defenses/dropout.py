@@ -43,7 +43,7 @@ class Dropout(Defense):
     def prepared(self, start: Start) -> Defense:
         if self.p == 0:
             return self
-        return _Dropping(self.p, head_of(start.model, len(start.members.classes), self.name), start.recipe.epochs)
+        return _Dropping(self.p, head_of(start.model, len(start.members.classes), self.name), start.recipe.n_epochs)
 
 
 class _Dropping(Defense):

@@ -46,12 +46,12 @@ class EarlyStopping(Defense):
 
     def mistakes(self, recipe: Recipe, n_members: int, n_holdout: int) -> list[str]:
         """Whether the trail will hold the epoch."""
-        kept = kept_epochs(recipe.epochs, recipe.keep)
+        kept = kept_epochs(recipe.n_epochs, recipe.keep)
         if self.epoch in kept:
             return []
         near = min(kept, key=lambda epoch: abs(epoch - self.epoch))
         return [
-            f"{self.name}: a trail of {recipe.epochs} epochs that keeps {recipe.keep or 'all'} has no epoch "
+            f"{self.name}: a trail of {recipe.n_epochs} epochs that keeps {recipe.keep or 'all'} has no epoch "
             f"{self.epoch}; the nearest is {near}. Choose that one or raise the recipe's keep."
         ]
 

@@ -127,7 +127,7 @@ class _Matching(Mixup):
         return model, optimizer, loader
 
     def end_epoch(self, model: nn.Module, epoch: int) -> None:
-        members, last = self.start.members, epoch == self.start.recipe.epochs - 1
+        members, last = self.start.members, epoch == self.start.recipe.n_epochs - 1
         if last or abs(_accuracy(model, members) - _accuracy(model, self.holdout)) < self.settings.gap:
             return
         model.eval()

@@ -91,7 +91,7 @@ class _Guarding(Defense):
     """One training with its hooks and its means."""
 
     def __init__(self, settings: NeuGuard, start: Start) -> None:
-        self.settings, self.last = settings, start.recipe.epochs - 1
+        self.settings, self.last = settings, start.recipe.n_epochs - 1
         self.means = ClassMeans(len(start.members.classes), start.device)
         self.layers: list[Tensor] = []
         weighted = [m for m in start.model.modules() if any(True for _ in m.parameters(recurse=False))]

@@ -38,4 +38,5 @@ class ShortSchedule(Defense):
 
     def adapt(self, recipe: Recipe) -> Recipe:
         """The recipe with at most ``epochs`` epochs."""
-        return replace(recipe, epochs=min(self.epochs, recipe.epochs))
+        epochs = min(self.epochs, recipe.epochs)
+        return replace(recipe, epochs=epochs, stop=recipe.stop and min(recipe.stop, epochs))

@@ -47,20 +47,20 @@ class SWA(Defense):
         check(self, start=(self.start >= 0, "0 or more"), lr=(0 < self.lr < inf, "above 0"))
 
     def prepared(self, start: Start) -> Defense:
-        return _Averaging(self, start) if self.start < start.recipe.epochs else self
+        return _Averaging(self, start) if self.start < start.recipe.n_epochs else self
 
     def finish(self, trained: Trained, generator: torch.Generator) -> Finished:
         """The mean, with its statistics."""
-        if self.start >= trained.recipe.epochs:
+        if self.start >= trained.recipe.n_epochs:
             return Finished(trained.model)
-        return Finished(trained.edited(copy_state(trained.model)), {"averaged": trained.recipe.epochs - self.start})
+        return Finished(trained.edited(copy_state(trained.model)), {"averaged": trained.recipe.n_epochs - self.start})
 
 
 class _Averaging(Defense):
     """One training with its mean, which it puts into the model at its end."""
 
     def __init__(self, settings: SWA, start: Start) -> None:
-        self.settings, self.last = settings, start.recipe.epochs - 1
+        self.settings, self.last = settings, start.recipe.n_epochs - 1
         self.mean: AveragedModel | None = None
 
     def wrap(

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 def window_mistakes(name: str, recipe: Recipe, first: int, last: int) -> list[str]:
     """Nothing, or a sentence that says why the recipe's trail will not hold the window."""
-    kept = windows_between(kept_epochs(recipe.epochs, recipe.keep))
+    kept = windows_between(kept_epochs(recipe.n_epochs, recipe.keep))
     if (first, last) in kept:
         return []
     near = min(kept, key=lambda window: abs(window[0] - first) + abs(window[1] - last))
     return [
-        f"{name}: a trail of {recipe.epochs} epochs that keeps {recipe.keep or 'all'} has no window {first} to {last}; "
-        f"the nearest is {near[0]} to {near[1]}. Choose that one or raise the recipe's keep."
+        f"{name}: a trail of {recipe.n_epochs} epochs that keeps {recipe.keep or 'all'} has no window {first} to "
+        f"{last}; the nearest is {near[0]} to {near[1]}. Choose that one or raise the recipe's keep."
     ]
 
 

@@ -79,7 +79,7 @@ class PPTP(Defense):
         for what, there in (("members", n_members), ("holdout examples", n_holdout)):
             if there < FEWEST:
                 found.append(f"pptp chooses on {FEWEST} {what} or more; there are {there}.")
-        if self.base.adapt(recipe).epochs < 3:
+        if self.base.adapt(recipe).n_epochs < 3:
             found.append("pptp needs 3 epochs of history or more.")
         return found
 

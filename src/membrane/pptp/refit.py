@@ -37,6 +37,23 @@ from membrane.training.recipe import Recipe
 
 
 @dataclass(frozen=True)
+class UpTo(Defense):
+    """Plain training that ends after an epoch, the learning rate as if it went on.
+
+    Args:
+        last: That epoch, counted from 0; training ends no later than its recipe says.
+    """
+
+    name: ClassVar[str] = "up_to"
+
+    last: int = 0
+
+    def adapt(self, recipe: Recipe) -> Recipe:
+        """The recipe, stopped."""
+        return replace(recipe, stop=min(self.last + 1, recipe.n_epochs))
+
+
+@dataclass(frozen=True)
 class OutOfFoldRefit(Defense):
     """Release a model refitted, from an early window, on what forks that did not see a member say about it.
 
@@ -94,14 +111,14 @@ class OutOfFoldRefit(Defense):
 
     def mistakes(self, recipe: Recipe, n_members: int, n_holdout: int) -> list[str]:
         """Whether the trail will hold the window, and every fold a member."""
-        found = window_mistakes(self.name, recipe, self.first, self.last)
+        found = window_mistakes(self.name, self.trained_as().adapt(recipe), self.first, self.last)
         if n_members < 2 * self.folds:
             found.append(f"{self.name}: {n_members} members are too few for {self.folds} folds.")
         return found
 
     def trained_as(self) -> Defense:
-        """Plain training: the refit is a second one, after it."""
-        return Defense()
+        """Plain training, no longer than is read of it: up to the window's end if all regions are forked."""
+        return Defense() if self.forked else UpTo(self.last)
 
     def finish(self, trained: Trained, generator: torch.Generator) -> Finished:
         """The refitted model."""

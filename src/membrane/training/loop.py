@@ -108,7 +108,7 @@ def _fit(
     optimizer = sgd(recipe, part.parameters)
     part.follow(optimizer)
     loader = Loader(members, recipe.batch_size, recipe.augment, device)
-    defense = defense.prepared(Start(model, members, holdout, recipe, seed, device, work.parts(recipe.epochs)))
+    defense = defense.prepared(Start(model, members, holdout, recipe, seed, device, work.parts(recipe.n_epochs)))
     trained, optimizer, loader = defense.wrap(model, optimizer, loader)
     order = torch_generator(seed, "order")
     trail = run_epochs(recipe, defense, model, trained, optimizer, loader, order, work.epoch)
@@ -162,7 +162,7 @@ def run_epochs(
     forward = torch.compile(trained, dynamic=False) if recipe.compile else trained
     trail = Trail(model, recipe.keep, optimizer=optimizer)
     watch = Watch(recipe, model, trail)
-    for epoch in range(recipe.epochs):
+    for epoch in range(recipe.n_epochs):
         trained.train()
         total = torch.zeros((), device=loader.device)
         for i, batch in enumerate(loader.epoch(order)):
@@ -178,7 +178,7 @@ def run_epochs(
         with watch.ending(total, epoch, len(loader)):
             defense.end_epoch(trained, epoch)
             trail.snapshot()
-        told(epoch + 1, recipe.epochs)
+        told(epoch + 1, recipe.n_epochs)
     return trail
 
 

@@ -67,7 +67,7 @@ def need_of(recipe: Recipe, members: Examples) -> Need:
     with torch.random.fork_rng(devices=[]), saved_tensors_hooks(note, lambda tensor: tensor):  # dropout draws
         model(x)
     state = sum(value.numel() * value.element_size() for value in model.state_dict().values())
-    copies = 2 * len(kept_epochs(recipe.epochs, recipe.keep)) + 2  # sums and ends; the running sum and the updates
+    copies = 2 * len(kept_epochs(recipe.n_epochs, recipe.keep)) + 2  # sums and ends; the running sum and the updates
     example = (_BACKWARD * sum(kept.values()) + x.nbytes) // max(len(x), 1)
     return Need(3 * state, copies * state, example)
 

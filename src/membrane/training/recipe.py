@@ -30,6 +30,7 @@ _LATER: dict[str, object] = {
     "nesterov": True,
     "warmup": 1,
     "milestones": [],
+    "stop": None,
 }
 _LATER_OF_MODELS: dict[str, object] = {"standardize": True}
 
@@ -61,6 +62,7 @@ class Recipe:
         warmup: Epochs over which the learning rate rises linearly; 0 for none, and at least one epoch comes after them.
         milestones: In place of the cosine, pairs of a share of the training, 0 to below 1, and the share of ``lr`` from
             there on: [[0.5, 0.1], [0.8, 0.01]] divides by 10 in the middle and again after four fifths.
+        stop: Epochs after which training ends, although the learning rate goes by ``epochs``; nothing for all of them.
     """
 
     model: Model = field(default_factory=ResNet)
@@ -80,6 +82,7 @@ class Recipe:
     nesterov: bool = True
     warmup: int = 1
     milestones: tuple[tuple[float, float], ...] = ()
+    stop: int | None = None
 
     def __post_init__(self) -> None:
         fits = {
@@ -93,6 +96,7 @@ class Recipe:
             "keep": (self.keep is None or self.keep >= 2, "2 or more, or nothing for every epoch"),
             "warmup": (self.warmup >= 0, "0 or more"),
             "milestones": (_rise(self.milestones), "pairs of a share of the training, rising, and a share of lr"),
+            "stop": (self.stop is None or 1 <= self.stop <= self.epochs, "from 1 to epochs, or nothing"),
         }
         found = [
             f"recipe: {name} is {getattr(self, name)}; it must be {rule}."
@@ -108,6 +112,11 @@ class Recipe:
         raise_all(found)
 
     @property
+    def n_epochs(self) -> int:
+        """Epochs that are trained."""
+        return self.epochs if self.stop is None else self.stop
+
+    @property
     def augmentation(self) -> Augment | None:
         """What training does to its inputs."""
         return flip_and_crop if self.augment else None
@@ -118,7 +127,7 @@ class Recipe:
 
     def again(self, epochs: int, lr: float, defense: Defense) -> Recipe:
         """The same for a further training, from weights that are given to it; no history is kept."""
-        return replace(self, epochs=epochs, lr=lr, defense=defense, keep=2, start=None)
+        return replace(self, epochs=epochs, lr=lr, defense=defense, keep=2, start=None, stop=None)
 
     def lr_at(self, step: int, steps_per_epoch: int) -> float:
         """Learning rate of an update, counted from 0."""

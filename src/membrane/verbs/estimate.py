@@ -220,7 +220,7 @@ def n_parameters(recipe: Recipe, task: Task) -> int | None:
 
 
 def _epochs(recipe: Recipe) -> int:
-    return recipe.defense.adapt(recipe).epochs
+    return recipe.defense.trained_as().adapt(recipe).n_epochs
 
 
 def _tried(recipe: Recipe, task: Task, stack: int) -> tuple[float, float] | None:
@@ -228,7 +228,8 @@ def _tried(recipe: Recipe, task: Task, stack: int) -> tuple[float, float] | None
 
     Measured on a few batches, after one that is not counted; None if they diverge.
     """
-    short = dataclasses.replace(recipe, epochs=_TRIAL_EPOCHS, compile=False, defense=recipe.defense.trained_as())
+    short = dataclasses.replace(recipe.with_defense(recipe.defense.trained_as()), epochs=_TRIAL_EPOCHS, stop=None)
+    short = dataclasses.replace(short, compile=False)
     members = task.members(0)
     some = members[: min(len(members), _TRIAL_BATCHES * recipe.batch_size)]
 

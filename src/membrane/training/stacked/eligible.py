@@ -60,7 +60,7 @@ def largest_stack(recipe: Recipe, shape: tuple[int, ...], n_classes: int, n_memb
     """
     recipe = recipe.defense.trained_as().adapt(recipe)
     with torch.device("meta"):
-        each = multiplications(recipe.model.network(shape, n_classes), shape) * n_members * recipe.epochs
+        each = multiplications(recipe.model.network(shape, n_classes), shape) * n_members * recipe.n_epochs
     return min(STACK, max(2, int(MOST_AT_STAKE / each)))
 
 
