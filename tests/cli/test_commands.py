@@ -466,7 +466,7 @@ def test_a_stopped_audit_reports_what_is_finished_and_goes_on(number: signal.Sig
     words = " ".join(said.split())
     assert "Partial: this audit was stopped before its end." in words
     assert "the same command goes on from there" in err
-    assert " models to train: about " in err
+    assert " models to train on cpu: about " in err
     assert "Traceback" not in err
     assert 'class="partial"' in (out / "report.html").read_text()
     assert main(["audit", str(slow), "--out", str(out), "--quiet", "--only-finished"]) == 0
