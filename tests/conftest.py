@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
+from contextlib import nullcontext
 from pathlib import Path
 
 # Nets of a test are so small that a second thread costs more than it gives, most of all on a busy machine. Set
@@ -12,6 +14,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 import torch
 from hypothesis import settings
+
+from membrane.core.device import CPU, working_on
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -32,6 +36,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.importorskip(
                 module, reason=f"needs the optional package {module!r}; see the extras in pyproject.toml"
             )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Engines take a GPU where there is one; tests say what comes out on the CPU, but for those of the GPU."""
+    with nullcontext() if item.get_closest_marker("gpu") else working_on(CPU):
+        return (yield)
 
 
 @pytest.fixture(scope="session")

@@ -85,6 +85,29 @@ def test_check_says_what_a_run_resolves_and_costs(tiny: Path, say: Say) -> None:
     assert "canaries: 40 non-member trials; no TPR will be shown." in words
     assert "8 trainings, 4 for each of: undefended + PPTP (4 epochs); short_schedule (2 epochs)." in words
     assert " thread" in words
+    assert "device cpu" in words
+
+
+def test_the_command_line_says_what_is_trained_on(tiny: Path, tmp_path: Path, say: Say) -> None:
+    status, _, err = say("audit", tiny, "--out", tmp_path / "a", "--device", "gpu", "--quiet")
+    assert status == 2
+    assert "device is 'gpu'; it must be \"auto\"" in err
+    file = tmp_path / "run.toml"
+    file.write_text(f'{tiny.read_text()}engine = {{ name = "in_process", device = "cuda:77" }}\n')
+    for command in (("check", file), ("audit", file, "--out", tmp_path / "b", "--quiet")):
+        status, _, err = say(*command)
+        assert status == 2
+        assert "device is cuda:77" in err
+    assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.slow
+def test_the_command_line_goes_before_the_file(tiny: Path, tmp_path: Path, say: Say) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text(f'{tiny.read_text()}engine = {{ name = "in_process", device = "cuda:77" }}\n')
+    assert say("audit", file, "--out", tmp_path / "a", "--device", "cpu", "--quiet")[0] == 0
+    assert read_json(tmp_path / "a" / "audit.json")["versions"]["device"] == "cpu"
+    assert read_json(tmp_path / "a" / "results.json")["versions"]["device"] == "cpu"
 
 
 @pytest.mark.slow
@@ -443,7 +466,7 @@ def test_a_stopped_audit_reports_what_is_finished_and_goes_on(number: signal.Sig
     words = " ".join(said.split())
     assert "Partial: this audit was stopped before its end." in words
     assert "the same command goes on from there" in err
-    assert " models to train: about " in err
+    assert " models to train on cpu: about " in err
     assert "Traceback" not in err
     assert 'class="partial"' in (out / "report.html").read_text()
     assert main(["audit", str(slow), "--out", str(out), "--quiet", "--only-finished"]) == 0

@@ -67,6 +67,7 @@ def test_check_says_what_it_takes(folder: Path, capsys: pytest.CaptureFixture[st
     assert main(["check", str(folder / "compare.toml")]) == 0
     told = capsys.readouterr().out
     assert "4 cells of 4 models, 4 trainings" in told
+    assert "device cpu" in " ".join(told.split())
     assert "membrane compare" in told
 
 

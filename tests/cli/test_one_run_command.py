@@ -37,6 +37,7 @@ def test_one_model_is_trained_and_its_verdict_told(tiny: Path, capsys: pytest.Ca
         (["--defense", "undefend"], "Did you mean 'undefended'"),
         (["--attacks", "lira"], "needs 2"),
         (["--delta", "0.5"], "delta is 0.5"),
+        (["--device", "cuda:77"], "device is cuda:77"),
     ],
 )
 def test_what_cannot_be_is_refused(

@@ -7,6 +7,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ import torch
 from torch import nn
 
 from membrane.core import Store
+from membrane.core.device import working_device, working_on
 from membrane.core.errors import SettingError, TrainingError
+from membrane.core.progress import Progress
 from membrane.data import Examples, Task
 from membrane.training import train_fleet
 from membrane.training.divergence import DivergedError
@@ -54,6 +57,17 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 def fail(members: Examples, holdout: Examples, generator: torch.Generator) -> nn.Module:
     raise KeyError("no such thing")
+
+
+@dataclass(frozen=True)
+class NoteDevice:
+    """A job that writes down where its process works."""
+
+    log: Path
+    home: str | None = None
+
+    def __call__(self, row: int, progress: Progress) -> None:
+        self.log.write_text(str(working_device()))
 
 
 def exit_now(members: Examples, holdout: Examples, generator: torch.Generator) -> nn.Module:
@@ -101,3 +115,9 @@ def test_what_goes_wrong_on_the_cluster_is_raised_here(tmp_path: Path, task: Tas
 def test_a_cluster_that_is_not_there_is_said(tmp_path: Path, task: Task) -> None:
     with pytest.raises(SettingError, match="Ray does not reach a cluster at 'auto'"):
         train_fleet(fail, task, Store(tmp_path), 0, engine=RayCluster(threads=1, address="auto"))
+
+
+def test_tasks_work_where_the_engine_says(tmp_path: Path, cluster: Any) -> None:  # noqa: ANN401
+    with working_on(torch.device("cuda")):
+        RayCluster(threads=1, workers=1).run(NoteDevice(tmp_path / "log"), [0], 1, lambda *_: None)
+    assert (tmp_path / "log").read_text() == "cuda"

@@ -5,6 +5,8 @@ import os
 import signal
 import sys
 import threading
+from contextvars import Context
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,13 @@ import torch
 from torch import nn
 
 from membrane.core import Store
+from membrane.core.device import working_device, working_on
 from membrane.core.errors import SettingError, TrainingError
+from membrane.core.progress import Progress
 from membrane.data import Examples, Task
 from membrane.training import train_fleet
 from membrane.training.divergence import DivergedError
-from membrane.training.engines import ENGINES, InProcess, Processes, RayCluster, engine_of
+from membrane.training.engines import ENGINES, Engine, InProcess, Processes, RayCluster, engine_of
 from tests.training import jobs
 from tests.training.jobs import N_MODELS, bank_bits, small_recipe
 
@@ -52,6 +56,7 @@ def test_an_engine_is_made_from_a_name_a_table_or_itself() -> None:
     assert engine_of("in_process") == InProcess()
     assert engine_of({"name": "processes", "workers": 3, "threads": 2}) == Processes(2, 3)
     assert engine_of(Processes(threads=1), workers=4) == Processes(1, 4)
+    assert engine_of(Processes(1, 2), device="cpu") == Processes(1, 2, device="cpu")
     assert engine_of("ray", workers=2) == RayCluster(workers=2)
     assert set(ENGINES) == {"in_process", "processes", "ray"}
 
@@ -65,6 +70,10 @@ def test_an_engine_is_made_from_a_name_a_table_or_itself() -> None:
         ({"name": "processes", "gpus": -1}, None, "gpus is -1"),
         ({"name": "ray", "gpus": -0.5}, None, "gpus is -0.5"),
         ({"name": "in_process", "threads": 0}, None, "threads is 0"),
+        ({"name": "in_process", "device": "gpu"}, None, "device is 'gpu'; it must be \"auto\""),
+        ({"name": "processes", "gpus": 2, "device": "cuda:1"}, None, "a worker sees one GPU alone"),
+        ({"name": "ray", "device": "cuda"}, None, "a model sees the GPUs that it asks for"),
+        ({"name": "ray", "device": "cuda:1", "gpus": 1}, None, "a model sees the GPUs that it asks for"),
     ],
 )
 def test_engines_that_make_no_sense_are_refused(engine: Any, workers: int | None, said: str) -> None:  # noqa: ANN401
@@ -88,6 +97,87 @@ def test_processes_train_the_same_bits(tmp_path: Path, task: Task) -> None:
     assert told[-1] == ("models", N_MODELS, N_MODELS)
     assert {what for what, _, _ in told} == {"epochs", "models"}
     assert list(Store(tmp_path / "here").keys("release")) == list(Store(tmp_path / "there").keys("release"))
+
+
+@dataclass(frozen=True)
+class NoteDevice:
+    """A job that writes down where its process works, and which GPUs it may see."""
+
+    log: Path
+    home: str | None = None
+
+    def __call__(self, row: int, progress: Progress) -> None:
+        with self.log.open("a") as file:
+            file.write(f"{row} {working_device()} {os.environ.get('CUDA_VISIBLE_DEVICES')}\n")
+
+
+@pytest.mark.parametrize("engine", [InProcess(), Processes(threads=1, workers=1)], ids=lambda one: one.name)
+def test_models_are_made_where_the_engine_works(tmp_path: Path, engine: Engine) -> None:
+    with working_on(torch.device("cuda", 1)):
+        engine.run(NoteDevice(tmp_path / "log"), [0], 1, lambda *_: None)
+    assert (tmp_path / "log").read_text().split()[:2] == ["0", "cuda:1"]
+
+
+def test_each_worker_gets_a_gpu_of_those_that_this_process_sees(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "6, 3")
+    with working_on(torch.device("cuda")):
+        engine = Processes(threads=1, workers=2, gpus=2)
+        engine.run(NoteDevice(tmp_path / "log"), [0, 1], 1, lambda *_: None)
+    lines = [line.split() for line in (tmp_path / "log").read_text().splitlines()]
+    assert {device for _, device, _ in lines} == {"cuda"}
+    assert {gpu for _, _, gpu in lines} <= {"6", "3"}
+
+
+def test_engines_say_where_they_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu, cuda, second = (torch.device(name) for name in ("cpu", "cuda", "cuda:1"))
+
+    def works_on(engine: Engine) -> torch.device:
+        return Context().run(engine.works_on)
+
+    assert works_on(InProcess()) == works_on(Processes(gpus=2)) == works_on(RayCluster()) == cpu
+    assert works_on(RayCluster(gpus=0.5)) == cuda, "whatever this machine has"
+    assert works_on(RayCluster(gpus=0.5, device="cpu")) == cpu
+    with pytest.raises(SettingError, match="sees no GPU here"):
+        works_on(InProcess(device="cuda"))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert works_on(InProcess()) == works_on(Processes()) == works_on(Processes(gpus=2)) == cuda
+    assert works_on(Processes(device="cuda:1")) == second
+    assert works_on(Processes(gpus=2, device="cpu")) == works_on(InProcess(device="cpu")) == cpu
+    assert works_on(RayCluster()) == cpu, "a task that asks for no GPU may see none"
+    with pytest.raises(SettingError, match="gpus is 4; torch sees 2 here"):
+        works_on(Processes(gpus=4))
+
+
+def test_few_workers_share_a_gpu_unless_more_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("membrane.training.engines.processes.processors", lambda: 32)
+    assert Processes().at_once(100, 1) == 32
+    with working_on(torch.device("cuda")):
+        assert [Processes().at_once(100, 1), Processes(gpus=2).at_once(100, 1)] == [4, 8]
+        assert [Processes().at_once(100, 16), Processes().at_once(3, 1), Processes(workers=9).at_once(100, 1)] == [
+            2,
+            3,
+            9,
+        ]
+
+
+def test_an_engine_is_entered_with_threads_and_device() -> None:
+    before = torch.get_num_threads(), working_device()
+    with InProcess(threads=before[0] + 1, device="cpu").entered():
+        assert (torch.get_num_threads(), working_device()) == (before[0] + 1, torch.device("cpu"))
+    assert (torch.get_num_threads(), working_device()) == before
+
+
+def test_a_device_that_is_not_there_is_refused_before_any_work(tmp_path: Path, task: Task) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    for engine in (InProcess(device="cuda"), Processes(device="cuda:1", workers=1)):
+        with pytest.raises(SettingError, match="sees no GPU here"):
+            train_fleet(fail, task, Store(tmp_path / "store"), 0, engine=engine)
+    with pytest.raises(SettingError, match="sees no GPU here"):
+        jobs.fit(jobs.small_recipe(), task.members(0), None, 0, torch.device("cuda"))
 
 
 @pytest.mark.slow

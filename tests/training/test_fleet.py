@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from membrane.core import Store
+from membrane.core.device import working_on
 from membrane.core.errors import ModelError, SettingError, StoreError, TrainingError
 from membrane.core.generators import torch_generator
 from membrane.core.store import Entry
@@ -22,6 +23,7 @@ from membrane.defenses import EarlyStopping, RelaxLoss, ShortSchedule, WeightAve
 from membrane.models import MLP, signals_of
 from membrane.training import Defense, Recipe, sweep_fleet, train_fleet, train_model, trainings
 from membrane.training import keys as keys_of
+from membrane.training.fleet import stack_size
 from membrane.training.keys import release_key, shares_training, training_key
 from tests import processes
 from tests.training import jobs
@@ -243,6 +245,41 @@ def test_the_training_key_changes_with_each_ingredient(task: Task, monkeypatch: 
     monkeypatch.undo()
     assert len(set(keys.values())) == len(keys)
     assert training_key(small_recipe(), task, 0, 0) == keys["as it is"]
+
+
+def test_keys_on_the_cpu_are_what_they_were(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stores from before there was a choice of devices stay good."""
+    monkeypatch.setattr(torch, "__version__", "2.0")
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    monkeypatch.setattr(keys_of.platform, "machine", lambda: "any")
+    plain, relaxed = small_recipe(), small_recipe(defense=RelaxLoss(0.5))
+    assert (training_key(plain, task, 0, 1), release_key(plain, task, 0, 1)) == ("40477ef870d35fe1", "a0cb3d05c18aa723")
+    assert training_key(relaxed, task, 0, 1) == "e1f9a8e6c5cfd8f4"
+    assert release_key(relaxed, task, 0, 1) == "3746148602be6d6a"
+    assert release_key(own_loop, task, 0, 1, function="f", label="l") == "e53dc8392c80486f"
+
+
+def test_keys_know_a_gpu_and_not_which(task: Task) -> None:
+    trains = (small_recipe(), small_recipe(defense=EarlyStopping(2)), own_loop)
+
+    def keys() -> list[str]:
+        of_recipes = [training_key(one, task, 0, 0) for one in trains if isinstance(one, Recipe)]
+        return of_recipes + [release_key(one, task, 0, 0, function="f") for one in trains]
+
+    here = keys()
+    with working_on(torch.device("cuda")):
+        there = keys()
+    with working_on(torch.device("cuda", 1)):
+        assert keys() == there
+    assert set(here).isdisjoint(there)
+    assert keys() == here
+
+
+def test_on_a_gpu_nothing_is_stacked(task: Task) -> None:
+    assert keys_of.stacks(small_recipe(), task)
+    with working_on(torch.device("cuda")):
+        assert not keys_of.stacks(small_recipe(), task)
+        assert stack_size(small_recipe(), task, 4, 1) == 1
 
 
 def test_the_training_key_leaves_out_what_does_not_shape_the_weights(task: Task) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from membrane.core import OutOfMemoryError, Store
+from membrane.core.device import working_on
 from membrane.core.errors import ModelError, TrainingError
 from membrane.core.memory import free_bytes, ran_out
 from membrane.core.store import read_json
@@ -25,7 +26,7 @@ from membrane.regions import load_state
 from membrane.training import Defense, Recipe, fit, train_fleet
 from membrane.training.divergence import DivergedError
 from membrane.training.fleet import finished_rows
-from membrane.training.memory import measured, need_of
+from membrane.training.memory import asking_memory, measured, need_of
 from tests import processes
 from tests.training import jobs, shortage
 from tests.training.jobs import N_MODELS, examples, recipe, small_recipe, weight_bits
@@ -114,6 +115,31 @@ def test_the_need_grows_with_batch_network_and_trail() -> None:
     assert base.largest_batch(room) == 64
     assert base.largest_batch(0) == 0
     assert free_bytes(torch.device("cpu")) is None or free_bytes(torch.device("cpu")) > 0
+
+
+def test_memory_that_runs_out_while_a_model_is_asked_says_where_and_what_to_do() -> None:
+    with pytest.raises(OutOfMemoryError, match=r"on cpu in reading 'x' \(full.*smaller network") as found:
+        _run_out("reading 'x'")
+    assert "device" not in str(found.value)
+    with working_on(torch.device("meta")), pytest.raises(OutOfMemoryError, match=r'on meta in it.*device = "cpu"'):
+        _run_out("it")
+    with pytest.raises(KeyError), asking_memory("it"):
+        raise KeyError
+
+
+def _run_out(what: str) -> None:
+    with asking_memory(what):
+        raise torch.OutOfMemoryError("full")
+
+
+@pytest.mark.gpu
+def test_a_gpu_that_is_full_when_it_is_asked_says_what_is_free() -> None:
+    with (
+        working_on(torch.device("cuda")),
+        pytest.raises(OutOfMemoryError, match=r'on cuda in it .* are free\).*device = "cpu"'),
+        asking_memory("it"),
+    ):
+        torch.empty(1 << 44, dtype=torch.uint8, device="cuda")
 
 
 @pytest.mark.gpu

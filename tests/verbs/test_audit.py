@@ -9,10 +9,11 @@ import torch
 from torch import nn
 
 import membrane
-from membrane.core import MembraneError
+from membrane.core import MembraneError, Store
 from membrane.data import Examples, Splits
 from membrane.defenses import EarlyStopping
 from membrane.models import MLP
+from membrane.pptp import PPTP
 from membrane.training import Recipe
 from membrane.training.engines import Processes
 from membrane.training.threads import threads
@@ -67,6 +68,32 @@ def test_processes_give_the_same_results_file(tmp_path: Path) -> None:
     membrane.audit(trains, task(), out=there, seed=3, engine=Processes(threads=1), workers=2)
     assert (here / "results.json").read_bytes() == (there / "results.json").read_bytes()
     assert (here / "scores.safetensors").read_bytes() == (there / "scores.safetensors").read_bytes()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("engine", ["in_process", "processes"])
+def test_an_audit_takes_the_gpu_that_is_there(tmp_path: Path, engine: str) -> None:
+    """Twice from the same seed: by the same keys, with signals that are near."""
+    trains = {"undefended": QUICK, "early": QUICK.with_defense(EarlyStopping(2))}
+    for folder in ("a", "b"):
+        found = membrane.audit(trains, task(), out=tmp_path / folder, seed=3, engine=engine)
+        assert found.results["versions"]["device"].startswith("cuda, ")
+    stores = [Store(tmp_path / folder / "store") for folder in ("a", "b")]
+    keys, again = (sorted(store.keys("release")) for store in stores)
+    assert keys == again
+    for key in keys:
+        one, other = (store.load("release", key).tensors for store in stores)
+        for kind, values in one.items():
+            if kind.endswith("rescaled_logit"):
+                assert (values - other[kind]).abs().median() < 0.1
+
+
+@pytest.mark.gpu
+def test_an_informed_audit_of_pptp_runs_on_the_gpu() -> None:
+    trains = {"undefended": QUICK, "PPTP": QUICK.with_defense(PPTP(max_accuracy_drop=0.05, max_candidates=4))}
+    found = membrane.audit(trains, task(), attacks=["loss", "gradient_norm"])
+    assert found.results["versions"]["device"].startswith("cuda, ")
+    assert found.results["entries"][1]["choices_known"] >= 1
 
 
 def test_a_function_that_cannot_be_sent_is_refused_before_any_training(tmp_path: Path) -> None:

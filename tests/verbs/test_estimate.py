@@ -43,7 +43,7 @@ def test_an_estimate_counts_trainings_and_says_what_they_take(task: Task) -> Non
     assert 0 < about.seconds < 60
     assert about.memory is not None
     assert about.memory > 0
-    assert f"{2 * N_MODELS} models to train: about" in str(about)
+    assert f"{2 * N_MODELS} models to train on cpu: about" in str(about)
     assert about.tight == ()
 
 
@@ -54,7 +54,7 @@ def test_models_that_are_trained_at_the_same_time_take_less_time_and_more_memory
     assert alone.memory is not None
     assert together.memory is not None
     assert alone.memory < together.memory < 3 * alone.memory
-    assert f"{N_MODELS} models to train, 3 at a time: about" in str(together)
+    assert f"{N_MODELS} models to train on cpu, 3 at a time: about" in str(together)
 
 
 def test_what_trains_as_a_stack_is_timed_as_one(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +151,7 @@ def test_global_random_streams_are_left_alone(task: Task) -> None:
 def test_progress_begins_with_the_estimate_and_only_rises(task: Task, tmp_path: Path) -> None:
     told: list[tuple[str, float]] = []
     membrane.audit(small_recipe(), task, attacks=["loss"], progress=lambda what, done, _: told.append((what, done)))
-    assert told[0][0].startswith(f"{N_MODELS} models to train: about")
+    assert told[0][0].startswith(f"{N_MODELS} models to train on cpu: about")
     assert told[0][1] == 0
     shares = [share for _, share in told]
     assert shares == sorted(shares)

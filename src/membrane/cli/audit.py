@@ -49,7 +49,8 @@ def _run(args: Namespace) -> int:
     with Bar(args.quiet) as bar:
         flight = examine(run, bar)
     out = Path(args.out)
-    write_json(out / "audit.json", {"format": FORMAT, "settings": run.plain(), "versions": versions()})
+    with run.engine.entered():
+        write_json(out / "audit.json", {"format": FORMAT, "settings": run.plain(), "versions": versions()})
     kept = run.store or str(out / "store")
     with stoppable(kept, lambda: show(out, time.monotonic() - start)), Bar(args.quiet) as bar:
         audit(

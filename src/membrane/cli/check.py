@@ -14,10 +14,12 @@ from membrane.cli.cost import missing_trials, non_member_trials
 from membrane.cli.preflight import Preflight, examine
 from membrane.cli.progress import Bar
 from membrane.cli.text import wrapped
+from membrane.core.device import described, n_gpus
 from membrane.core.store import Store
 from membrane.core.text import duration, size
 from membrane.data import Task
 from membrane.training import Recipe
+from membrane.training.engines import Engine
 from membrane.verbs.comparison.compare import examine as examine_comparison
 from membrane.verbs.comparison.cost import cost_of
 from membrane.verbs.estimate import Estimate, estimate_task, trainings
@@ -67,6 +69,7 @@ def _comparison(file: str, compared: Compared) -> int:
         )
         print(_line("", f"at most about {size(about.disk)} on disk."))
     print(_line("attacks", ", ".join(attack.name for attack in places.attacks) + "."))
+    print(_line("device", f"{described(compared.engine.works_on())}{_none_seen(compared.engine)}."))
     print(f"\n{n_cells} cells. Next: membrane compare {file} --out runs/compare")
     return 0
 
@@ -87,6 +90,7 @@ def _lines(flight: Preflight) -> Iterator[str]:
         f"about {size(about.disk)}{unknown} in {run.store or 'the run folder'}"
         f"{_free(about.disk, about.free_disk, 'there' if run.store else 'here')}",
     )
+    yield _line("device", _device(run, about))
     yield _line("memory", _memory(run, about))
     yield _line("time", _time(run, about))
 
@@ -142,6 +146,17 @@ def _memory(run: Run, about: Estimate) -> str:
     if about.memory is None:
         return f"unknown: only {run.train} knows how much it takes."
     return f"about {size(about.memory)} beside PyTorch and the data{_free(about.memory, about.free_memory, 'here')}"
+
+
+def _device(run: Run, about: Estimate) -> str:
+    if run.recipe is None:
+        return f"{about.device} for recipes; {run.train} trains where it likes."
+    return f"{about.device}{_none_seen(run.engine)}."
+
+
+def _none_seen(engine: Engine) -> str:
+    """Why "auto" came out as the CPU."""
+    return " (torch sees no GPU here)" if engine.device == "auto" and not n_gpus() else ""
 
 
 def _time(run: Run, about: Estimate) -> str:

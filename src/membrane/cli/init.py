@@ -48,7 +48,8 @@ defenses = [
 audit = { references = 16, canaries = 50, holdout = 500, pool = 1000 }
 
 # `membrane list engines`: where the reference models are trained. The results are the same, bit for bit, for as many
-# threads; several models at a time on one thread each use a machine better than one on all of them.
+# threads; several models at a time on one thread each use a machine better than one on all of them. A GPU is used if
+# torch sees one: device = "cpu" does without.
 # engine = { name = "processes", threads = 1 }
 
 # Where finished models lie, if not in the run folder: a folder or a URL, which runs and machines may share.

@@ -41,7 +41,7 @@ def _run(args: Namespace) -> int:
     estimator = LOCATORS.make({"name": args.estimator} | ({"window": args.window} if args.window else {}))
     augment = run.recipe.augmentation if run.recipe else None
     parts = model, trail, task.members(0), task.holdout
-    with Bar(args.quiet) as bar:
+    with run.engine.entered(), Bar(args.quiet) as bar:
         found = locate(*parts, estimator=estimator, recipe=run.recipe, seed=run.seed, augment=augment, progress=bar)
     write_json(folder / "risk_map.json", found.plain())
     print(shown(found))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from membrane.cli.command import Command
 from membrane.cli.config import Run, read_run
+from membrane.cli.overrides import add_device
 from membrane.cli.progress import Bar
 from membrane.cli.text import wrapped
 from membrane.core.errors import SettingError
@@ -15,6 +16,7 @@ from membrane.core.progress import silent
 from membrane.core.settings import did_you_mean
 from membrane.core.text import duration
 from membrane.training import Recipe
+from membrane.training.engines import engine_of
 from membrane.training.fleet import TrainFunction
 from membrane.verbs import audit_one_run
 from membrane.verbs.privacy import DELTA
@@ -24,6 +26,7 @@ def _add(parser: ArgumentParser) -> None:
     parser.add_argument("file", help="the run file")
     parser.add_argument("--out", required=True, help="folder for the model and the results")
     parser.add_argument("--store", help="folder or URL where the model lies, instead of the file's")
+    add_device(parser)
     parser.add_argument("--defense", help="which of the file's defenses, by its label; the first if not given")
     parser.add_argument("--canaries", type=int, default=1000, help="each in the training set by its own coin (1000)")
     parser.add_argument("--attacks", nargs="+", default=["loss"], help="that need no reference models (loss)")
@@ -53,6 +56,7 @@ def _run(args: Namespace) -> int:
             seed=run.seed if args.seed is None else args.seed,
             title=run.title,
             progress=silent if args.quiet else bar,
+            engine=engine_of(run.engine, device=args.device),
         )
     for sentence in found.verdict:
         print(wrapped(sentence))

@@ -19,6 +19,15 @@ def add_overrides(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--engine", choices=tuple(ENGINES), help="where models are trained, instead of the file's")
     parser.add_argument("--workers", type=int, help="models at a time, for an engine that trains several")
+    add_device(parser)
+
+
+def add_device(parser: ArgumentParser) -> None:
+    """What models are trained on."""
+    parser.add_argument(
+        "--device",
+        help='what recipes train on, instead of the file\'s: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1"',
+    )
 
 
 def store_said(args: Namespace, otherwise: str | None) -> str | None:
@@ -34,9 +43,9 @@ def store_said(args: Namespace, otherwise: str | None) -> str | None:
 
 
 def engine_said(args: Namespace, otherwise: Engine) -> Engine:
-    """The engine of the command line, or the file's, with as many workers as are asked for.
+    """The engine of the command line, or the file's, with the workers and the device that are asked for.
 
     Raises:
-        SettingError: If it has no workers to set.
+        SettingError: If it has no workers to set, or there is no such device.
     """
-    return engine_of(otherwise if args.engine in (None, otherwise.name) else args.engine, args.workers)
+    return engine_of(otherwise if args.engine in (None, otherwise.name) else args.engine, args.workers, args.device)

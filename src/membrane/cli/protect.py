@@ -25,7 +25,7 @@ from membrane.core.store import write_json, write_tensors
 from membrane.core.text import duration
 from membrane.data import Examples, Task
 from membrane.defenses.rewriting import Rewriting, network_of
-from membrane.models import logits_of
+from membrane.models import at_work, logits_of
 from membrane.regions import copy_state
 from membrane.training import Defense, Finished, Recipe, Trained, fit
 from membrane.verbs.mistakes import pipeline_mistakes
@@ -61,13 +61,15 @@ def _run(args: Namespace) -> int:
         )
     if recipe.defense.rewrites_answers:
         print(wrapped(_REWRITES.format(recipe.defense.name)))
-    trained, finished = _train(run, recipe, task, args.quiet)
-    model = recipe.defense.release(finished.model)
-    before, after = (_accuracy(one, task.test) for one in (trained.model, model))
+    with run.engine.entered():
+        trained, finished = _train(run, recipe, task, args.quiet)
+        model = recipe.defense.release(finished.model)
+        before, after = (_accuracy(one, task.test) for one in (trained.model, model))
+        made = versions()
     accuracy = {"before": before, "after": after, "n": len(task.test)}
     _write(out, model, trained, finished.facts, keep_trail=not args.delete_trail)
     facts = {"label": label, "accuracy": accuracy, "facts": dict(finished.facts), "data": task.checksum()}
-    write_json(out / "run.json", {"format": FORMAT, "settings": run.plain(), "versions": versions(), **facts})
+    write_json(out / "run.json", {"format": FORMAT, "settings": run.plain(), "versions": made, **facts})
     _tell(out, label, trained, finished.facts, accuracy, keep_trail=not args.delete_trail)
     for line in _serving(recipe.defense, model, out):
         print(wrapped(line))
@@ -114,7 +116,8 @@ def _train(run: Run, recipe: Recipe, task: Task, quiet: bool) -> tuple[Trained, 
 
 
 def _accuracy(model: nn.Module, test: Examples) -> float:
-    return float((logits_of(model, test).argmax(1) == test.y).double().mean())
+    with at_work(model):
+        return float((logits_of(model, test).argmax(1) == test.y).double().mean())
 
 
 def _write(out: Path, model: nn.Module, trained: Trained, facts: Mapping[str, Any], *, keep_trail: bool) -> None:

@@ -24,7 +24,7 @@ from membrane.data.examples import Examples
 from membrane.data.loader import Batch, Loader
 from membrane.defenses.confidence_penalty import entropy
 from membrane.defenses.ranges import check, holdout_of
-from membrane.models import logits_of
+from membrane.models import at_work, logits_of
 from membrane.training.defense import Defense, Start
 from membrane.training.loop import fit
 from membrane.training.recipe import Recipe
@@ -80,7 +80,8 @@ class DMP(Defense):
 
         def answers(_: int) -> Tensor:
             teacher = fit(recipe, start.members, None, derive_seed(start.seed, "teacher"), start.device).model
-            return logits_of(teacher, holdout)
+            with at_work(teacher):
+                return logits_of(teacher, holdout)
 
         (logits,) = start.parts.each(["answers of the teacher"], answers)
         surest = entropy(logits).argsort(stable=True)[: int(self.share * len(holdout))]

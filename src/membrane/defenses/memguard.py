@@ -28,7 +28,7 @@ from torch.nn import functional as F
 from membrane.core.generators import spawn_seed
 from membrane.defenses.ranges import check, holdout_of
 from membrane.defenses.rewriting import KeyedRewriting
-from membrane.models import logits_of
+from membrane.models import at_work, logits_of
 from membrane.training.defense import Defense, Finished, Stage, Trained
 from membrane.training.recipe import Recipe
 
@@ -99,7 +99,8 @@ class MemGuard(Defense):
         sides = []
         for part in (trained.members, holdout):
             chosen = part[torch.randperm(len(part), generator=generator)[:n]]
-            sides.append(torch.softmax(logits_of(trained.model, chosen), 1).sort(1).values)
+            with at_work(trained.model) as model:
+                sides.append(torch.softmax(logits_of(model, chosen), 1).sort(1).values)
         h = membership_classifier(sides[0], sides[1], self.epochs, self.lr, generator)
         with torch.inference_mode():
             right = torch.cat([h(sides[0]) > 0, h(sides[1]) <= 0]).double().mean()

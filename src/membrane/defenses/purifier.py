@@ -36,7 +36,7 @@ from membrane.core.generators import spawn_seed
 from membrane.data.loader import batches_of
 from membrane.defenses.ranges import check, holdout_of
 from membrane.defenses.rewriting import KeyedRewriting
-from membrane.models import logits_of
+from membrane.models import at_work, logits_of
 from membrane.training.defense import Defense, Finished, Stage, Trained
 from membrane.training.recipe import Recipe
 
@@ -110,7 +110,8 @@ class Purifier(Defense):
     def finish(self, trained: Trained, generator: torch.Generator) -> Finished:
         """The trained model behind its purifier."""
         holdout, members = holdout_of(self, trained), trained.members
-        theirs, ours = (logits_of(trained.model, part).double() for part in (holdout, members))
+        with at_work(trained.model) as model:
+            theirs, ours = (logits_of(model, part).double() for part in (holdout, members))
         right = [float((z.argmax(1) == part.y).double().mean()) for z, part in ((ours, members), (theirs, holdout))]
         rate = self.swap * max(right[0] - right[1], 0.0) / max(right[0], 1e-30)
         drawn = torch.randperm(len(members), generator=generator)[: int(rate * len(members))]

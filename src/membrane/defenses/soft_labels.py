@@ -11,7 +11,7 @@ from torch import Tensor
 from membrane.core.generators import spawn_seed
 from membrane.data.examples import Examples
 from membrane.data.loader import Batch
-from membrane.models import logits_of
+from membrane.models import at_work, logits_of
 from membrane.regions.edit import State
 from membrane.training.defense import Defense
 from membrane.training.loop import fit
@@ -74,7 +74,7 @@ def out_of_sample(
         members: N examples.
         unseen: (N, K) bool, which of them each model does not see.
         seeds: Of the K trainings.
-        device: Where to train; the CPU if not given.
+        device: Where to train, as in ``fit``.
         begin: Weights that all begin from, instead of fresh ones.
         parts: Where what each model says goes, so that it is not trained twice.
     """
@@ -85,7 +85,8 @@ def out_of_sample(
     def answers(i: int) -> Tensor:
         seen, rest = (torch.nonzero(part)[:, 0] for part in (~unseen[:, asked[i]], unseen[:, asked[i]]))
         model = fit(recipe, members[seen], None, seeds[asked[i]], device, begin=begin).model
-        return torch.softmax(logits_of(model, members[rest]), 1)
+        with at_work(model):
+            return torch.softmax(logits_of(model, members[rest]), 1)
 
     found = (parts or Parts()).each([f"answers of sub-model {k}" for k in asked], answers)
     for k, answered in zip(asked, found, strict=True):

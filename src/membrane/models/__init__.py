@@ -2,6 +2,7 @@
 
 from membrane.core.catalogue import Catalogue
 from membrane.models.answers import Answers, from_onnx
+from membrane.models.at_work import at_work, to_work
 from membrane.models.layout import laid_out
 from membrane.models.mlp import MLP, PurchaseMLP, TexasMLP
 from membrane.models.model import Model, Normalization, initialize
@@ -50,6 +51,7 @@ __all__ = [
     "WRN16x4",
     "WRN28x2",
     "WideResNet",
+    "at_work",
     "check_steady",
     "file_checksum",
     "from_onnx",
@@ -60,4 +62,5 @@ __all__ = [
     "signals_from_logits",
     "signals_of",
     "start_from",
+    "to_work",
 ]

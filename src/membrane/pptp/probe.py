@@ -19,7 +19,7 @@ from membrane.core.errors import NotEnoughDataError
 from membrane.data.examples import Examples
 from membrane.data.loader import Augment, as_inputs
 from membrane.metrics import auc
-from membrane.models import logits_of, signals_from_logits
+from membrane.models import at_work, logits_of, signals_from_logits, to_work
 from membrane.regions import (
     Partition,
     Trail,
@@ -102,7 +102,7 @@ class Probe:
         self.final = copy_state(model)
         self.partition: Partition = partition(model, as_inputs(holdout.x[:2]))
         self.model = model
-        self._work = copy.deepcopy(model).eval()
+        self._work = to_work(copy.deepcopy(model).eval())
 
     def holding(self, state: State) -> nn.Module:
         """A working model with these weights and statistics as they are, until the probe is asked for another."""
@@ -118,7 +118,8 @@ class Probe:
     @cached_property
     def unedited(self) -> Measured:
         """The same of the model as it stands, its own statistics included: what the user would ship otherwise."""
-        return self._measured(self.model)
+        with at_work(self.model) as model:
+            return self._measured(model)
 
     def confirm_correct(self, state: State | None) -> npt.NDArray[np.bool_]:
         """(K,) bool, right predictions on the confirming half, which no search ever looks at.
@@ -127,7 +128,8 @@ class Probe:
             state: Edited weights, made into a model exactly as a release is; None for the model as it stands.
         """
         model = self.model if state is None else edited(self.model, state, self._x, self.augment)
-        return (logits_of(model, self.confirm).argmax(1) == self.confirm.y).numpy()
+        with at_work(model):
+            return (logits_of(model, self.confirm).argmax(1) == self.confirm.y).numpy()
 
     def _measured(self, model: nn.Module) -> Measured:
         logits = logits_of(model, self.search)

@@ -26,7 +26,7 @@ from membrane.data.examples import Examples
 from membrane.data.inputs import pieces
 from membrane.data.loader import Batch, as_inputs
 from membrane.models import signals_of
-from membrane.models.signals import evaluating
+from membrane.models.signals import device_of, evaluating
 from membrane.readings.fitting import fitting, population_mistakes, population_of, small_network
 from membrane.readings.reading import Reading, Reveals
 
@@ -87,20 +87,20 @@ class Expectation(Reading):
         fold_of = torch.randperm(len(public), generator=generator).numpy() % self.folds
         for fold in range(self.folds):
             rest, left_out = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
-            expects = self._fitted(public[rest], (margin[rest] - mean) / std, generator)
+            expects = self._fitted(public[rest], (margin[rest] - mean) / std, device_of(model), generator)
             of_pool += expects(pool) / self.folds
             of_public[left_out] = expects(public[left_out])
         in_logits = np.array([std, std if self.by == "gaussian" else 1.0])
         return of_pool * in_logits + [mean, 0.0], of_public * in_logits + [mean, 0.0]
 
-    def _fitted(self, examples: Examples, margin: Array, generator: torch.Generator) -> Expects:
+    def _fitted(self, examples: Examples, margin: Array, device: torch.device, generator: torch.Generator) -> Expects:
         if self.by == "boosting":
             return _boosted(examples, margin, 1 - self.alpha, spawn_seed(generator))
-        network = small_network(examples, 2, generator)
+        network = small_network(examples, 2, generator).to(device)
         wanted = torch.from_numpy(margin).float()
 
         def loss(outputs: Tensor, batch: Batch) -> Tensor:
-            above = wanted[batch.index] - outputs[:, 0]
+            above = wanted[batch.index].to(outputs.device) - outputs[:, 0]
             if self.by == "quantile":
                 return torch.maximum((1 - self.alpha) * above, -self.alpha * above).mean()
             log_std = outputs[:, 1].clamp(-_WIDEST, _WIDEST)
@@ -111,8 +111,9 @@ class Expectation(Reading):
         return lambda asked: self._answers(network, asked)
 
     def _answers(self, network: nn.Module, examples: Examples) -> Array:
+        device = device_of(network)
         with evaluating(network):
-            found = torch.cat([network(as_inputs(x)) for x in pieces(examples.x, _BATCH)]).double()
+            found = torch.cat([network(as_inputs(x.to(device))).cpu() for x in pieces(examples.x, _BATCH)]).double()
         location, log_std = found.numpy().T
         scale = np.exp(log_std.clip(-_WIDEST, _WIDEST)) if self.by == "gaussian" else np.ones_like(location)
         return np.stack([location, scale], axis=1)

@@ -128,7 +128,7 @@ class Revealed(Reading):
         keys = cut.keys(cut.names[place] for place in self.refit)
         normalized = [(name, one) for name, one in network.named_modules() if isinstance(one, _NormBase)]
         statistics = {f"{name}.{key}" for name, one in normalized for key, _ in one.named_buffers(recurse=False)} & keys
-        fresh = copy.deepcopy(network)
+        fresh = copy.deepcopy(network).cpu()  # where the generator draws
         initialize(fresh, generator)
         drawn = statistics | {name for name, _ in network.named_parameters() if name in keys}
         network.load_state_dict(network.state_dict() | {key: fresh.state_dict()[key] for key in drawn})

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from membrane.core.generators import torch_generator
 from membrane.data.inputs import Inputs
 from membrane.data.loader import Augment
+from membrane.models.at_work import at_work
 from membrane.regions.edit import State, load_state
 from membrane.regions.partition import unwrap
 from membrane.regions.recalibrate import needs_recalibration, recalibrate
@@ -39,5 +40,6 @@ def edited(model: nn.Module, state: State, x: Inputs, augment: Augment | None = 
     other = copy.deepcopy(unwrap(model))
     load_state(other, state)
     if needs_recalibration(other):
-        recalibrate(other, calibration_sample(x), augment=augment)
+        with at_work(other):
+            recalibrate(other, calibration_sample(x), augment=augment)
     return other.eval()

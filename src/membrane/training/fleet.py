@@ -22,7 +22,6 @@ from membrane.training.origins import home_of
 from membrane.training.recipe import Recipe
 from membrane.training.releases import is_released, release, released
 from membrane.training.stacked import largest_stack
-from membrane.training.threads import threads
 from membrane.training.trainings import train_stack
 
 __all__ = ["Bank", "FleetJob", "TrainFunction", "finished_rows", "identity_of", "sweep_fleet", "train_fleet"]
@@ -146,7 +145,7 @@ def _fleet(
     made = engine_of(engine)
     for train in trains:
         made.refuse(train)
-    with threads(made.threads or torch.get_num_threads()):
+    with made.entered():
         keys = {row: tuple(release_key(train, task, seed, row, function, label) for train in trains) for row in chosen}
         job = FleetJob(trains, task, store.absolute(), seed, keys, tuple(readings))
         missing = [row for row in chosen if not job.is_done(row)]

@@ -1,7 +1,7 @@
 """What finished models are found by.
 
 Two keys decide what is reused. The *training key* covers data, split, recipe, training-time defense, seed,
-versions and thread count; under it lie final weights and trail. The *release key* adds what a defense does
+versions, thread count and device; under it lie final weights and trail. The *release key* adds what a defense does
 afterwards; under it lie the signals. Undefended, early stopping, every mix and every output defense share
 one training.
 """
@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from membrane.core.device import working_device
 from membrane.core.settings import fingerprint, to_plain
 from membrane.data.task import Task
 from membrane.training.defense import Defense
@@ -60,7 +61,9 @@ def release_key(
 
 
 def stacks(recipe: Recipe, task: Task) -> bool:
-    """Whether models of this recipe are trained together."""
+    """Whether models of this recipe are trained together: never on a GPU, stacks are made for the CPU."""
+    if working_device().type != "cpu":
+        return False
     recipe = recipe.with_defense(recipe.defense.trained_as())  # what acts later is not looked at, each time anew
     return stackable(recipe, tuple(task.pool.x.shape[1:]), len(task.pool.classes))
 
@@ -77,4 +80,10 @@ def shares_training(a: Defense, b: Defense) -> bool:
 
 def _environment() -> dict[str, Any]:
     """What the same code may compute other bits under."""
-    return {"torch": torch.__version__, "threads": torch.get_num_threads(), "machine": platform.machine()}
+    device = working_device().type
+    return {
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "machine": platform.machine(),
+        **({} if device == "cpu" else {"device": device}),  # trainings from before there was a choice keep their key
+    }

@@ -9,6 +9,7 @@ from typing import Protocol
 import torch
 from torch import nn
 
+from membrane.core.device import refuse_absent, working_device, working_on
 from membrane.core.errors import SettingError, raise_all
 from membrane.core.generators import derive_seed, layer_stream, torch_generator
 from membrane.data.examples import Examples
@@ -41,19 +42,21 @@ def fit(
         members: Training set.
         holdout: Handed on to the defense; not trained on. None if nothing was set aside.
         seed: Decides initial weights, order and augmentation; same seed and machine, same bits.
-        device: Where to train; the CPU if not given.
+        device: Where to train; if not given, where the engine around this call trains, and the CPU outside of any.
         on_epoch: Called with epochs done and in total; each model that the defense trains first counts as much as this.
         begin: Weights and buffers to begin from, instead of fresh ones.
         keep: Finds or makes what the defense needs of other models, see ``Parts``.
 
     Raises:
-        SettingError: Listing what would stop the defense, its part after training included.
+        SettingError: If the device is not here; listing what would stop the defense, its part after training included.
         DivergedError: If loss or weights stop being finite, naming epoch and cause, the last good weights with it.
         OutOfMemoryError: If memory runs out, naming the batch size that would fit.
     """
-    device = device or torch.device("cpu")
+    device = device or working_device()
+    refuse_absent(device)
     _refuse_mistakes(recipe, members, holdout)
-    with training_memory(recipe, members, device), layer_stream(derive_seed(seed, "layers"), device):
+    layers = derive_seed(seed, "layers")
+    with working_on(device), training_memory(recipe, members, device), layer_stream(layers, device):
         return _fit(recipe, members, holdout, seed, device, _Work(on_epoch, keep), begin)
 
 

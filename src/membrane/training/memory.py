@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
+from membrane.core.device import working_device
 from membrane.core.errors import ModelError, OutOfMemoryError
 from membrane.core.generators import torch_generator
 from membrane.core.memory import free_bytes, let_go, ran_out
@@ -101,7 +102,8 @@ def _training_advice(recipe: Recipe, members: Examples, device: torch.device) ->
     if free is None:
         return f"{less}: about {megabytes(need.bytes_of(batch))} are needed now."
     fits = min(need.largest_batch(_ROOM * free), batch // 2)
-    asked = f"About {megabytes(need.bytes_of(batch))} are needed, {megabytes(free)} are free. "
+    where = "" if device.type == "cpu" else f" on {device}"
+    asked = f"About {megabytes(need.bytes_of(batch))} are needed, {megabytes(free)} are free{where}. "
     if fits >= 2:
         return f"{asked}Set batch_size = {fits} (it is {recipe.batch_size}), with lr to match."
     trail = "" if recipe.keep == 2 else f"; keep = 2 would make the trail smaller, which takes {megabytes(need.trail)}"
@@ -149,6 +151,34 @@ def function_memory(name: str) -> Iterator[None]:
             f"memory ran out in {name} ({_first_line(problem)}). Make its batches or its network smaller; models that "
             "were finished are kept."
         ) from problem
+
+
+@contextmanager
+def asking_memory(what: str) -> Iterator[None]:
+    """Say where memory ran out while a trained model is released or read.
+
+    Args:
+        what: Is done with it.
+
+    Raises:
+        OutOfMemoryError: In place of what torch raises.
+    """
+    try:
+        yield
+        return
+    except Exception as problem:
+        if not ran_out(problem) or isinstance(problem, OutOfMemoryError):
+            raise
+        let_go(problem)
+        said = _first_line(problem)
+    device = working_device()
+    free = free_bytes(device)
+    there = "" if free is None else f", {megabytes(free)} are free"
+    elsewhere = "" if device.type == "cpu" else ' Or set the engine\'s device = "cpu".'
+    raise OutOfMemoryError(
+        f"memory ran out on {device} in {what} ({said}{there}). Take a smaller network, fewer workers, or end other "
+        f"processes; models that were finished are kept.{elsewhere}"
+    )
 
 
 def steady(model: nn.Module, examples: Examples) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -15,10 +16,11 @@ from membrane.core.settings import fingerprint, to_plain
 from membrane.core.store import Store
 from membrane.core.values import SIGNAL_KINDS, Signals
 from membrane.data.task import Task
+from membrane.models import at_work
 from membrane.readings import Reading
 from membrane.training.defense import Trained
 from membrane.training.keys import TrainFunction
-from membrane.training.memory import function_memory, measured, steady
+from membrane.training.memory import asking_memory, function_memory, measured, steady
 from membrane.training.recipe import Recipe
 from membrane.training.trainings import train_model
 
@@ -40,6 +42,8 @@ def release(
 ) -> None:
     """Make a model, once for all that it is released under, and keep each release's signals and what is read off it.
 
+    A recipe's model is asked on the device that it was trained on, a function's where the function leaves it.
+
     Args:
         trains: Recipes of one training, or one function.
         keys: Of their releases; those that are in the store already are left alone.
@@ -52,6 +56,7 @@ def release(
 
     Raises:
         ModelError: If a function's model does not fit the data, or answers the same input differently.
+        OutOfMemoryError: If memory runs out, saying where and what to change.
     """
     first = trains[0]
     trained = train_model(first, task, store, seed, row, progress) if isinstance(first, Recipe) else None
@@ -59,14 +64,31 @@ def release(
         if is_released(key, store, readings):
             continue
         model, facts = _made(train, trained, task, seed, row)
-        for reading in readings:  # all of them: a function may not make the same model twice
+        with asking_memory("asking it"), at_work(model) if isinstance(train, Recipe) else nullcontext():
+            _keep(model, facts, key, task, store, seed, row, readings)
+
+
+def _keep(
+    model: nn.Module,
+    facts: Mapping[str, Any],
+    key: str,
+    task: Task,
+    store: Store,
+    seed: int,
+    row: int,
+    readings: Sequence[Reading],
+) -> None:
+    """Ask a released model everything, and keep what it says."""
+    for reading in readings:  # all of them: a function may not make the same model twice
+        with asking_memory(f"reading {reading.name!r}"):
             found = reading(model, task.pool, task.test, torch_generator(seed, "reading", reading.key, row))
-            parts = {part: torch.from_numpy(values) for part, values in zip(("pool", "test"), found, strict=True)}
-            about = {"row": row, "reading": to_plain(reading), "columns": reading.columns(model, task.pool)}
-            store.save("reading", _reading_key(key, reading), parts, about)
-        tensors = {f"pool/{kind}": array for kind, array in measured(model, task.pool, task.queries).arrays().items()}
-        tensors |= {f"test/{kind}": array for kind, array in measured(model, task.test, task.queries).arrays().items()}
-        store.save("release", key, tensors, {"row": row, **facts})
+            columns = reading.columns(model, task.pool)
+        parts = {part: torch.from_numpy(values) for part, values in zip(("pool", "test"), found, strict=True)}
+        about = {"row": row, "reading": to_plain(reading), "columns": columns}
+        store.save("reading", _reading_key(key, reading), parts, about)
+    tensors = {f"pool/{kind}": array for kind, array in measured(model, task.pool, task.queries).arrays().items()}
+    tensors |= {f"test/{kind}": array for kind, array in measured(model, task.test, task.queries).arrays().items()}
+    store.save("release", key, tensors, {"row": row, **facts})
 
 
 def released(key: str, store: Store, readings: Sequence[Reading]) -> tuple[Signals, Signals, Mapping[str, Any]]:
@@ -94,7 +116,8 @@ def _made(
 ) -> tuple[nn.Module, Mapping[str, Any]]:
     if isinstance(train, Recipe):
         assert trained is not None
-        finished = train.defense.finish(trained, torch_generator(seed, "finish", row))
+        with asking_memory(f"releasing it under {train.defense.name!r}"):
+            finished = train.defense.finish(trained, torch_generator(seed, "finish", row))
         facts = {"defense": dict(finished.facts), "train_seconds": trained.seconds}
         return train.defense.release(finished.model), facts
     with function_memory(f"{getattr(train, '__name__', 'train')}()"):

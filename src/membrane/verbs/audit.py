@@ -14,8 +14,6 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from membrane.attacks import Attack
 from membrane.core.errors import DataError, MembraneError, SettingError, raise_all
 from membrane.core.progress import Progress, silent
@@ -27,7 +25,6 @@ from membrane.data.task import Subgroup
 from membrane.training import train_fleet
 from membrane.training.engines import Engine, engine_of
 from membrane.training.fleet import identity_of
-from membrane.training.threads import threads
 from membrane.verbs.by_region import with_regions
 from membrane.verbs.estimate import Estimate, estimate_task
 from membrane.verbs.judge import Judged, audit_of, judge
@@ -101,8 +98,9 @@ def audit(
         only_finished: Train nothing and report what is finished in the store, after a kill for example; marked as
             partial in results and report.
         engine: Where models are trained: "in_process", one after the other; "processes", several at a time on this
-            machine; "ray", on a cluster; or one of these with its settings. The results are the same, bit for bit,
-            where torch computes with as many threads.
+            machine; "ray", on a cluster; or one of these with its settings, ``device`` among them: a GPU is used where
+            there is one, unless it says "cpu". The results are the same, bit for bit, where torch computes on the CPU
+            with as many threads.
         workers: Models at a time, for an engine that trains several.
 
     Raises:
@@ -129,7 +127,7 @@ def audit(
     for one in trains.values():
         made.refuse(one)
     with ExitStack() as meanwhile:
-        meanwhile.enter_context(threads(made.threads or torch.get_num_threads()))  # all keys hold their number
+        meanwhile.enter_context(made.entered())
         folder = meanwhile.enter_context(tempfile.TemporaryDirectory(prefix="membrane-")) if out is None else out
         kept = kept or Store(Path(folder) / "store")
         done = _audit(trains, task, chosen, Path(folder), kept, seed, title, informed, progress, only_finished, made)
@@ -226,7 +224,7 @@ def _audit(
 ) -> Audit:
     # Once: a counter in a function, moved by an earlier pipeline, must not change its key.
     functions = {label: identity_of(train) for label, train in trains.items()}
-    rest = (trains, functions, task, attacks, store, seed, title, informed)
+    rest = (trains, functions, task, attacks, store, seed, title, informed, engine)
     if only_finished:
         return so_far(*rest, progress)
     if progress is not silent:  # trying a few batches takes a moment, which nobody would see the use of
@@ -238,7 +236,7 @@ def _audit(
             bank = train_fleet(
                 train, task, store, seed, named, None, label, functions[label], readings_of(attacks), engine
             )
-            parts[label] = judge(label, train, bank, task, attacks, store, seed, None, informed, named, start)
+            parts[label] = judge(label, train, bank, task, attacks, store, seed, None, informed, named, start, engine)
     except KeyboardInterrupt:
         raise _stopped(out, *rest) from None
     except MembraneError as problem:

@@ -10,7 +10,7 @@ from membrane.defenses import EarlyStopping, ShortSchedule, WeightAveraging
 from membrane.models import ResNet
 from membrane.pptp import PPTP
 from membrane.training import Recipe
-from membrane.training.threads import threads
+from membrane.training.engines import InProcess
 from membrane.verbs.audit import audit
 from membrane.verbs.outcome import Audit
 from membrane.verbs.results import Train
@@ -45,5 +45,5 @@ def demo(out: str | os.PathLike[str] | None = None, seed: int = 0, progress: Pro
         progress: Told how far it is.
     """
     title = "membrane demo: handwritten digits"
-    with threads(1):  # networks this small lose more in handing work around than a second core gains
-        return audit(demo_trains(), demo_task(seed), out=out, seed=seed, title=title, progress=progress)
+    alone = InProcess(1, device="cpu")  # networks this small lose more in handing work around than is gained by it
+    return audit(demo_trains(), demo_task(seed), out=out, seed=seed, title=title, progress=progress, engine=alone)

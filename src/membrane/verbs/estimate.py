@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from membrane.core.device import described, n_gpus, working_device
 from membrane.core.errors import DataError, SettingError, TrainingError, collected
 from membrane.core.memory import free_bytes
 from membrane.core.settings import fingerprint
@@ -20,7 +21,7 @@ from membrane.core.values import SIGNAL_KINDS
 from membrane.data import Examples, Task
 from membrane.data.loader import batches_of
 from membrane.data.queries import ways
-from membrane.models import signals_of
+from membrane.models import at_work, signals_of
 from membrane.pptp import PPTP
 from membrane.readings import Reading
 from membrane.regions.trail import kept_epochs
@@ -31,7 +32,7 @@ from membrane.training.fleet import finished_rows, stack_size
 from membrane.training.keys import stacks, training_key
 from membrane.training.memory import need_of
 from membrane.training.stacked import fit_stack
-from membrane.training.threads import processors, threads
+from membrane.training.threads import processors
 from membrane.verbs.results import Train
 
 MOST_PARAMETERS = 10**10
@@ -53,6 +54,7 @@ class Estimate:
         free_disk: Bytes free there; None where nobody can tell, as on object storage.
         n_threads: That torch computes with, for each model.
         at_once: Models that are trained at the same time.
+        device: That they are trained on, and whose memory is meant; "cpu", or a GPU with its name.
     """
 
     n_models: int
@@ -65,6 +67,7 @@ class Estimate:
     free_disk: int | None
     n_threads: int
     at_once: int = 1
+    device: str = "cpu"
 
     @property
     def tight(self) -> tuple[str, ...]:
@@ -84,7 +87,8 @@ class Estimate:
         time = f"time unknown ({self.unknown})" if self.seconds is None else f"about {duration(self.seconds)}"
         memory = "" if self.memory is None else f", {megabytes(self.memory)} of memory"
         together = "" if self.at_once == 1 else f", {self.at_once} at a time"
-        text = f"{self.n_trainings} models to train{together}: {time}{memory}, {megabytes(self.disk)} on disk"
+        where = f" on {self.device}{together}"
+        text = f"{self.n_trainings} models to train{where}: {time}{memory}, {megabytes(self.disk)} on disk"
         return " ".join([text, *(f"TOO LITTLE: {one}" for one in self.tight)])
 
 
@@ -107,9 +111,12 @@ def estimate_task(
         seed: Of the audit, which finished models are known by.
         readings: What is read off every model beyond its signals.
         engine: That trains; one model after the other if not given.
+
+    Raises:
+        SettingError: If the engine's device is not there.
     """
     engine = engine or InProcess()
-    with threads(engine.threads or torch.get_num_threads()):
+    with engine.entered():
         return _estimate(trains, task, store, seed, readings, engine)
 
 
@@ -124,6 +131,8 @@ def _estimate(
     left = {label: _unfinished(label, train, task, store, seed, readings) for label, train in trains.items()}
     calls = sum(len(rows) for label, rows in left.items() if not isinstance(trains[label], Recipe))
     seconds, unknown, n_trainings, memory = 0.0, "", calls, 0
+    device = working_device()
+    here = device.type != "cuda" or n_gpus() > 0
     for labels, recipe in trainings(trains).items():
         rows = sorted({row for label in labels for row in left[label]})
         to_train = [row for row in rows if not _trained(recipe, task, store, seed, row)]
@@ -132,6 +141,9 @@ def _estimate(
             continue
         stack = stack_size(recipe, task, len(to_train), engine.at_once(len(to_train) or 1, torch.get_num_threads()))
         memory = max(memory, stack * need_of(recipe, task.members(0)).bytes_of(recipe.batch_size))
+        if not here:
+            unknown = f"models train on {device}, which other machines have"
+            continue
         tried = _tried(recipe, task, stack)
         if tried is None:
             unknown = "the first batches diverged, so lr may be too high"
@@ -148,7 +160,8 @@ def _estimate(
         seconds += per_question * (searched + asked)
     n_threads = torch.get_num_threads()
     at_once = engine.at_once(max(n_trainings, 1), n_threads)
-    pace = min(at_once, max(processors() // n_threads, 1))  # what shares processors is not faster
+    lanes = max(processors() // n_threads, 1) if device.type == "cpu" else engine.n_devices
+    pace = min(at_once, lanes)  # what shares processors, or a GPU, is not faster
     if calls:
         unknown = "only your function knows how long it takes"
     return Estimate(
@@ -157,11 +170,12 @@ def _estimate(
         seconds=None if unknown else seconds / pace,
         unknown=unknown,
         memory=None if calls else memory * at_once + _signal_bytes(task),
-        free_memory=free_bytes(torch.device("cpu")),
+        free_memory=free_bytes(device) if here else None,
         disk=disk_bytes(trains, task),
         free_disk=(store or Store(Path())).files.free_bytes(),
         n_threads=n_threads,
         at_once=at_once,
+        device=described(device),
     )
 
 
@@ -248,7 +262,8 @@ def _tried(recipe: Recipe, task: Task, stack: int) -> tuple[float, float] | None
         plain, cost = _tried(recipe.with_defense(Defense()), task, stack), cost_of(recipe.defense.trained_as().name)
         return None if plain is None else (plain[0] * (1.0 if cost is None else cost.training), plain[1])
     ended = time.perf_counter()
-    signals_of(model, some)
+    with at_work(model):
+        signals_of(model, some)
     n_updates = len(batches_of(torch.arange(len(some)), recipe.batch_size)) * _epochs(short) * stack
     return (ended - start) / n_updates, (time.perf_counter() - ended) / len(some)
 

@@ -16,6 +16,7 @@ from membrane.core.progress import Progress, silent
 from membrane.core.store import Store
 from membrane.data import Task
 from membrane.training import Bank, Defense, Recipe, sweep_fleet
+from membrane.training.engines import Engine
 from membrane.training.fleet import TrainFunction
 from membrane.verbs.observe import readings_of, score_bank
 
@@ -40,6 +41,7 @@ def informed_scores(
     seed: int,
     rows: Sequence[int] | None = None,
     progress: Progress = silent,
+    engine: str | Engine = "in_process",
 ) -> dict[str, npt.NDArray[np.float64]]:
     """Scores (R, N) of each attack by name, every model playing target against references that took its choice.
 
@@ -54,6 +56,7 @@ def informed_scores(
         seed: Of the fleet.
         rows: The R models that take part; all of the task if not given.
         progress: Told how many models have been released under all choices.
+        engine: That releases them.
     """
     used = list(range(len(task.membership))) if rows is None else list(rows)
     membership, labels = task.membership[used], task.pool.y.numpy()
@@ -63,7 +66,7 @@ def informed_scores(
     def told(what: str, done: float, total: float) -> None:
         progress("models under all choices", done, total)
 
-    banks = sweep_fleet(recipe, distinct, task, store, seed, told, used, readings_of(attacks))
+    banks = sweep_fleet(recipe, distinct, task, store, seed, told, used, readings_of(attacks), engine)
     for choice, bank in zip(distinct, banks, strict=True):
         targets = [target for target, one in enumerate(choices) if one == choice]
         for name, said in score_bank(bank, membership, labels, list(attacks)).items():

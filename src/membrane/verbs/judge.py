@@ -13,6 +13,7 @@ from membrane.core.store import Store
 from membrane.data import Task
 from membrane.data.membership import references_each
 from membrane.training import Bank, Recipe
+from membrane.training.engines import Engine
 from membrane.verbs.against import against_baseline
 from membrane.verbs.by_region import by_region
 from membrane.verbs.informed import choices_of, informed_scores
@@ -54,6 +55,7 @@ def judge(
     informed: bool = True,
     progress: Progress = silent,
     start: float | None = None,
+    engine: str | Engine = "in_process",
 ) -> Judged:
     """Attack every model of a bank and measure what comes out.
 
@@ -69,12 +71,13 @@ def judge(
         informed: Whether references take what was chosen for the target.
         progress: Told of choices that are given to references.
         start: When work on this pipeline began, in ``time.perf_counter`` seconds; now if not given.
+        engine: That releases references under what was chosen for the target.
     """
     start = time.perf_counter() if start is None else start
     some = task if rows is None else replace(task, membership=task.membership[rows])
     choices = choices_of(train, bank) if informed else []
     if choices and isinstance(train, Recipe):
-        scores = informed_scores(train, choices, task, attacks, store, seed, rows, progress)
+        scores = informed_scores(train, choices, task, attacks, store, seed, rows, progress, engine)
     else:
         scores = score_bank(bank, some.membership, task.pool.y.numpy(), list(attacks))
     measured = measure(bank, scores, some, seed)

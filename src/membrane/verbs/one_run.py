@@ -35,6 +35,7 @@ from membrane.metrics import audit_one_run as audit_guesses
 from membrane.metrics.intervals import check_level
 from membrane.training import train_fleet
 from membrane.training.check import training_mistakes
+from membrane.training.engines import Engine, engine_of
 from membrane.verbs.observe import choose_attacks, readings_of, refuse_unreadable
 from membrane.verbs.privacy import DELTA, LEVEL, facts_of
 from membrane.verbs.results import Train, describe_attack, describe_task, settings_of, versions
@@ -136,6 +137,7 @@ def audit_one_run(
     seed: int = 0,
     title: str = "Audit with one training",
     progress: Progress = silent,
+    engine: str | Mapping[str, Any] | Engine = "in_process",
 ) -> OneRun:
     """Lower bound on the epsilon of a training pipeline, from one model.
 
@@ -159,6 +161,7 @@ def audit_one_run(
         seed: Decides splits, canaries, coins and training.
         title: Of the results.
         progress: Told how far training is.
+        engine: As in ``audit``.
 
     Raises:
         DataError: If the data do not fit, before anything is trained.
@@ -192,9 +195,11 @@ def audit_one_run(
         "delta": delta,
         "level": level,
     }
-    with tempfile.TemporaryDirectory(prefix="membrane-") as folder:
+    made = engine_of(engine)
+    made.refuse(train)
+    with made.entered(), tempfile.TemporaryDirectory(prefix="membrane-") as folder:
         kept = kept or Store(Path(folder if out is None else out) / "store")
-        done = _audited(train, task, chosen, settings, kept, title, progress)
+        done = _audited(train, task, chosen, settings, kept, title, progress, made)
     if out is not None:
         done.save(out)
     return done
@@ -250,8 +255,9 @@ def _audited(
     store: Store,
     title: str,
     progress: Progress,
+    engine: Engine,
 ) -> OneRun:
-    bank = train_fleet(train, task, store, settings["seed"], progress, readings=readings_of(attacks))
+    bank = train_fleet(train, task, store, settings["seed"], progress, readings=readings_of(attacks), engine=engine)
     seen = _seen(bank.pool.map(lambda values: values[:, task.canaries]), bank.test, task)
     scores = {attack.name: attack(seen) for attack in attacks}
     is_member = task.membership[0, task.canaries]

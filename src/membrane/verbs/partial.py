@@ -12,6 +12,7 @@ from membrane.core.progress import Progress, silent
 from membrane.core.store import Store, read_json
 from membrane.data import Task
 from membrane.data.membership import references_each
+from membrane.training.engines import Engine
 from membrane.training.fleet import finished_rows, train_fleet
 from membrane.verbs.judge import Judged, audit_of, judge
 from membrane.verbs.observe import readings_of
@@ -43,6 +44,7 @@ def so_far(
     seed: int,
     title: str,
     informed: bool,
+    engine: Engine,
     progress: Progress = silent,
 ) -> Audit:
     """Audit of what is finished; nothing is trained.
@@ -60,6 +62,7 @@ def so_far(
         seed: Of the audit.
         title: Of the report.
         informed: As in ``audit``.
+        engine: That releases models under what was chosen for others.
         progress: Told of models that are read.
 
     Raises:
@@ -86,7 +89,7 @@ def so_far(
     parts: dict[str, Judged] = {}
     for label in chosen:
         bank = train_fleet(trains[label], task, store, seed, progress, used, label, functions[label], readings)
-        parts[label] = judge(label, trains[label], bank, task, fed, store, seed, used, informed)
+        parts[label] = judge(label, trains[label], bank, task, fed, store, seed, used, informed, engine=engine)
     done = audit_of(parts, trains, some, fed, seed, title)
     if len(whole) == len(trains):
         return done

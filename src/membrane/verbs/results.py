@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from membrane.attacks import Attack
+from membrane.core.device import described, working_device
 from membrane.core.settings import to_plain
 from membrane.core.version import __version__
 from membrane.data import Queries, Task
@@ -131,7 +132,13 @@ def describe_attack(attack: Attack, queries: Queries = "identity") -> dict[str, 
 
 
 def versions() -> dict[str, str]:
-    """Versions that results depend on."""
+    """Versions that results depend on, and the device that models were trained on, as the report shows them."""
+    return made_with() | {"device": described(working_device())}
+
+
+def made_with() -> dict[str, str]:
+    """The same as far as it tells one measurement from another; the CPU goes without saying."""
+    device = working_device().type
     return {
         "membrane": __version__,
         "torch": torch.__version__,
@@ -139,6 +146,7 @@ def versions() -> dict[str, str]:
         "python": platform.python_version(),
         "machine": platform.machine(),
         "threads": str(torch.get_num_threads()),
+        **({} if device == "cpu" else {"device": device}),
     }
 
 

@@ -28,7 +28,7 @@ from membrane.core.generators import spawn_seed
 from membrane.core.progress import Progress, silent
 from membrane.data.examples import Examples, joined
 from membrane.metrics import auc, auc_replicates, resample
-from membrane.models import logits_of
+from membrane.models import at_work, logits_of
 from membrane.pptp.locators.judge import N_RESAMPLES, Array, Scores, risk_map
 from membrane.pptp.locators.locator import Kind, Locator, Subject
 from membrane.pptp.risk_map import RiskMap
@@ -99,7 +99,8 @@ def region_outputs(model: nn.Module, partition: Partition, examples: Examples) -
         ModelError: If such a module gives anything but one tensor.
     """
     with _recording(model, partition) as seen:
-        logits_of(model, examples)
+        with at_work(model):
+            logits_of(model, examples)
         order = list(seen)
     owner = {key: i for i, region in enumerate(partition.regions) for key in region.keys}
     last: dict[int, str] = {}
@@ -122,7 +123,7 @@ def _recording(model: nn.Module, partition: Partition) -> Iterator[dict[str, lis
             def note(_module: nn.Module, _inputs: Any, output: Any, name: str = name) -> None:  # noqa: ANN401
                 if not isinstance(output, Tensor):
                     raise ModelError(f"{name} gives {type(output).__name__}; reading features needs one tensor.")
-                batch = output.detach().float()
+                batch = output.detach().float().cpu()
                 seen.setdefault(name, []).append(batch.flatten(2).mean(2) if batch.ndim == 4 else _pooled(batch))
 
             hooks.append(module.register_forward_hook(note))

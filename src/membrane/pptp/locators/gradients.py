@@ -21,6 +21,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from membrane.data.examples import Examples
 from membrane.data.loader import as_inputs
+from membrane.models import to_work
+from membrane.models.signals import device_of
 from membrane.pptp.locators.judge import Array
 from membrane.regions import Partition
 from membrane.regions.edit import State
@@ -49,7 +51,8 @@ class Gradients:
     """
 
     def __init__(self, model: nn.Module, partition: Partition) -> None:
-        self._model = _with_plain_statistics(copy.deepcopy(model).eval())
+        self._model = _with_plain_statistics(to_work(copy.deepcopy(model)).eval())
+        self._device = device_of(self._model)
         self.partition = partition
         self._constant = {k: v.detach() for k, v in self._model.state_dict().items() if not v.is_floating_point()}
 
@@ -64,14 +67,14 @@ class Gradients:
             batch_size: Of each batch.
             quantity: What to derive.
         """
-        leaves = {key: state[key].detach().clone().requires_grad_() for key in self._moving(state)}
+        leaves = {key: state[key].detach().to(self._device, copy=True).requires_grad_() for key in self._moving(state)}
         for start in range(0, len(examples) - batch_size + 1, batch_size):
             part = examples[start : start + batch_size]
             with sdpa_kernel(SDPBackend.MATH):
-                mean = quantity(self._answer(leaves, as_inputs(_tensor(part))), part.y).mean()
+                mean = quantity(self._answer(leaves, self._inputs(part)), part.y.to(self._device)).mean()
                 found = torch.autograd.grad(mean, list(leaves.values()), allow_unused=True)
             yield {
-                key: torch.zeros_like(leaf) if one is None else one
+                key: torch.zeros(leaf.shape, dtype=leaf.dtype) if one is None else one.cpu()
                 for (key, leaf), one in zip(leaves.items(), found, strict=True)
             }
 
@@ -87,8 +90,9 @@ class Gradients:
             read: From one region's gradients, by name (B, ...), to (B,).
         """
         names = {name for name, _ in self._model.named_parameters()}
-        leaves = {key: state[key] for key in self._moving(state) if key in names}
-        rest = {key: state[key] for key in self._moving(state) if key not in names}
+        moving = {key: state[key].to(self._device) for key in self._moving(state)}
+        leaves = {key: value for key, value in moving.items() if key in names}
+        rest = {key: value for key, value in moving.items() if key not in names}
 
         def of_one(weights: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
             return quantity(self._answer({**weights, **rest}, x[None]), y[None])[0]
@@ -98,9 +102,9 @@ class Gradients:
         for start in range(0, len(examples), _TOGETHER):
             part = examples[start : start + _TOGETHER]
             with sdpa_kernel(SDPBackend.MATH):
-                found = each(leaves, as_inputs(_tensor(part)), part.y)
+                found = each(leaves, self._inputs(part), part.y.to(self._device))
             parts.append(torch.stack([read(one) for one in self._by_region(found)], dim=1))
-        return torch.cat(parts).detach().double().numpy()
+        return torch.cat(parts).detach().double().cpu().numpy()
 
     def dots(self, gradient: dict[str, Tensor], direction: State) -> Array:
         """(R,), each region's part of the scalar product of a gradient with a displacement of weights and buffers."""
@@ -110,6 +114,9 @@ class Gradients:
     def _by_region(self, found: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
         for region in self.partition.regions:
             yield {key: found[key] for key in region.keys if key in found}
+
+    def _inputs(self, examples: Examples) -> Tensor:
+        return as_inputs(examples.x[:].to(self._device))
 
     def _moving(self, state: State) -> list[str]:
         return [key for key, value in state.items() if value.is_floating_point()]
@@ -128,11 +135,6 @@ def steps(states: list[dict[str, Tensor]]) -> Iterator[tuple[dict[str, Tensor], 
     for before, after in pairwise(states):  # a constant mask of minus infinity has no displacement, not even 0
         moving = [k for k, v in before.items() if v.is_floating_point() and not torch.equal(v, after[k])]
         yield before, {k: after[k] - before[k] for k in moving}
-
-
-def _tensor(examples: Examples) -> Tensor:
-    x = examples.x
-    return x if isinstance(x, Tensor) else x[torch.arange(len(x))]
 
 
 def _with_plain_statistics(model: nn.Module) -> nn.Module:

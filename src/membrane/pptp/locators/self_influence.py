@@ -91,7 +91,7 @@ def _influences(gradients: Gradients, state: dict[str, Tensor], examples: Exampl
     norms = gradients.of_examples(state, examples, losses, squared_norm)
 
     def on_others(found: dict[str, Tensor]) -> Tensor:
-        return torch.stack([one.flatten(1) @ mean[key].flatten() for key, one in found.items()]).sum(0)
+        return torch.stack([one.flatten(1) @ mean[key].flatten().to(one) for key, one in found.items()]).sum(0)
 
     return np.concatenate([norms, gradients.of_examples(state, examples, losses, on_others)], axis=1)
 

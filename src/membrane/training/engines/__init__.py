@@ -16,22 +16,26 @@ from membrane.training.engines.processes import Processes
 ENGINES: Catalogue[Engine] = Catalogue("engine", (InProcess, Processes, RayCluster))
 
 
-def engine_of(engine: str | Mapping[str, Any] | Engine, workers: int | None = None) -> Engine:
+def engine_of(
+    engine: str | Mapping[str, Any] | Engine, workers: int | None = None, device: str | None = None
+) -> Engine:
     """The engine that was asked for.
 
     Args:
         engine: A name, a table ``{"name": ..., setting: value}``, or an engine.
         workers: Its setting of that name, if given.
+        device: Likewise.
 
     Raises:
         SettingError: If there is no such engine or setting.
     """
-    if isinstance(engine, Engine) and workers is None:
+    said = {name: value for name, value in (("workers", workers), ("device", device)) if value is not None}
+    if isinstance(engine, Engine) and not said:
         return engine
     if not isinstance(engine, str | Mapping | Engine):
         raise SettingError(f'engine is {engine!r}; give a name or a table such as {{ name = "processes" }}.')
     plain = {"name": engine} if isinstance(engine, str) else dict(to_plain(engine))
-    return ENGINES.make(plain if workers is None else plain | {"workers": workers})
+    return ENGINES.make(plain | said)
 
 
 __all__ = ["ENGINES", "Engine", "InProcess", "Job", "Processes", "RayCluster", "Told", "engine_of"]

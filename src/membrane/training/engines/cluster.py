@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 import torch
 
+from membrane.core.device import CPU, working_device, working_on
 from membrane.core.errors import MembraneError, SettingError, TrainingError
 from membrane.training.engines.engine import MOST_DEATHS, Engine, Job, Told
 from membrane.training.engines.sending import told_of
@@ -34,7 +35,8 @@ class RayCluster(Engine):
         workers: Models at the same time, at most; if not given, as many as the cluster has room for.
         address: Of the cluster, such as "auto" for the one of this machine; if not given, the one that this process
             is connected to already, else one is started here and ended again.
-        gpus: That each model asks for, parts of one included, for training functions that use them.
+        gpus: That each model asks for, parts of one included. With any, models train on "cuda" whatever this machine
+            has, unless ``device`` is "cpu"; without, on the CPU, because Ray may hide the others' GPUs from a task.
     """
 
     name: ClassVar[str] = "ray"
@@ -48,6 +50,15 @@ class RayCluster(Engine):
         self._positive(workers=self.workers)
         if not self.gpus >= 0:
             raise SettingError(f"engine {self.name!r}: gpus is {self.gpus}; it must be 0 or more.")
+        if self.device.startswith("cuda") and (self.device != "cuda" or not self.gpus):
+            raise SettingError(
+                f"engine {self.name!r}: device is {self.device!r} and gpus {self.gpus}; a model sees the GPUs that it "
+                'asks for, as "cuda". Set device = "cuda" and gpus = 1, or part of one for several models on each.'
+            )
+
+    def works_on(self) -> torch.device:
+        """A GPU if models ask for any; whether there is one shows on the cluster."""
+        return torch.device("cuda") if self.gpus and self.device != "cpu" else CPU
 
     def at_once(self, n_rows: int, n_threads: int) -> int:
         """As many as run on this machine: how large a cluster is shows when it is reached."""
@@ -80,7 +91,7 @@ class RayCluster(Engine):
                 while waiting or at_work:
                     while waiting and len(at_work) < (self.workers or len(rows)):
                         row = waiting.pop(0)
-                        at_work[task.remote([sent], job.home, row, n_threads, board)] = row
+                        at_work[task.remote([sent], job.home, row, n_threads, str(working_device()), board)] = row
                     done, _ = ray.wait(list(at_work), num_returns=1, timeout=_LOOK)
                     with suppress(ray.exceptions.RayError):  # only how far they are
                         for row, what, share in ray.get(board.news.remote()):
@@ -123,6 +134,7 @@ def _train(
     home: str | None,
     row: int,
     n_threads: int,
+    device: str,
     board: Any,  # noqa: ANN401 -- a handle of Ray's
 ) -> Exception | None:
     """What runs on the cluster: one model; what went wrong with it is returned, as Ray would dress it up."""
@@ -130,7 +142,8 @@ def _train(
     with importable(home):  # the job comes in a list because Ray would unpack it before this
         job: Job = _library().get(sent[0])
     try:
-        job(row, lambda what, part, whole: board.tell.remote(row, what, part / whole))
+        with working_on(torch.device(device)):
+            job(row, lambda what, part, whole: board.tell.remote(row, what, part / whole))
     except MembraneError as problem:
         return problem
     except Exception as problem:  # of the user's function

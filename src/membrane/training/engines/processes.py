@@ -16,12 +16,14 @@ from typing import ClassVar
 
 import torch
 
-from membrane.core.errors import MembraneError, TrainingError
+from membrane.core.device import n_gpus, working_device, working_on
+from membrane.core.errors import MembraneError, SettingError, TrainingError
 from membrane.training.engines.engine import MOST_DEATHS, Engine, Job, Told
 from membrane.training.engines.sending import refuse_unsendable, shared_memory, told_of
 from membrane.training.origins import importable
 from membrane.training.threads import processors
 
+_SHARING = 4  # workers on one GPU if nobody says how many: each holds hundreds of megabytes of it, whatever its model
 _BEGUN, _DONE = "", "done"  # what a worker says besides its progress
 
 
@@ -34,9 +36,10 @@ class Processes(Engine):
     that ends. A script that trains so has to stand under ``if __name__ == "__main__":``, because workers import it.
 
     Args:
-        workers: How many; if not given, so many that all processors are used with ``threads`` each.
-        gpus: GPUs to deal out to the workers, one each, by CUDA_VISIBLE_DEVICES, for training functions that use
-            them; 0 for leaving all to all. Recipes train on the processor.
+        workers: How many; if not given, so many that all processors are used with ``threads`` each, but four at most
+            for each GPU where models train on such.
+        gpus: GPUs to deal out to the workers, one each, by CUDA_VISIBLE_DEVICES: what a worker trains on is then its
+            "cuda". 0 for leaving all to all, whose models then share the one of ``device``.
     """
 
     name: ClassVar[str] = "processes"
@@ -47,10 +50,32 @@ class Processes(Engine):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._positive(workers=self.workers, gpus=self.gpus or None)
+        if self.gpus and self.device.startswith("cuda:"):
+            raise SettingError(
+                f"engine {self.name!r}: gpus is {self.gpus} and device {self.device!r}; a worker sees one GPU alone. "
+                'Set device = "cuda", or leave out gpus for all workers on that one.'
+            )
+
+    def works_on(self) -> torch.device:
+        """As any engine's, with GPUs enough to deal out."""
+        device = super().works_on()
+        if device.type == "cuda" and self.gpus > n_gpus():
+            raise SettingError(
+                f"engine {self.name!r}: gpus is {self.gpus}; torch sees {n_gpus()} here. Set gpus to that, or fewer."
+            )
+        return torch.device(device.type) if self.gpus else device
+
+    @property
+    def n_devices(self) -> int:
+        """As many as are dealt out."""
+        return max(self.gpus, 1)
 
     def at_once(self, n_rows: int, n_threads: int) -> int:
         """As many as there are workers, and no more than there are models."""
-        return max(min(self.workers or processors() // n_threads, n_rows), 1)
+        room = processors() // n_threads
+        if working_device().type == "cuda":
+            room = min(room, _SHARING * self.n_devices)
+        return max(min(self.workers or room, n_rows), 1)
 
     def refuse(self, train: object) -> None:
         """Refuse what cannot be sent to another process."""
@@ -103,9 +128,12 @@ class _Worker:
     def _start(self) -> None:
         context: SpawnContext = multiprocessing.get_context("spawn")  # a fork would inherit threads and locks of torch
         self._line, theirs = context.Pipe()
-        gpu = str(self.number % self.gpus) if self.gpus else None
+        gpu = _visible(self.gpus)[self.number % self.gpus] if self.gpus else None
         self._process = context.Process(
-            target=_serve, args=(self.job, self.n_threads, theirs, gpu), daemon=False, name=f"membrane-{self.number}"
+            target=_serve,
+            args=(self.job, self.n_threads, str(working_device()), theirs, gpu),
+            daemon=False,
+            name=f"membrane-{self.number}",
         )
         with shared_memory(), importable(self.job.home):  # a worker begins with the import path of now
             self._process.start()
@@ -195,14 +223,20 @@ def _heard(crew: Sequence[_Worker]) -> list[_Worker]:
     return [one for one in crew if one.line in ready]
 
 
-def _serve(job: Job, n_threads: int, line: Connection, gpu: str | None) -> None:
+def _visible(n: int) -> list[str]:
+    """Names of the first GPUs that this process sees, as CUDA_VISIBLE_DEVICES has them."""
+    seen = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
+    return seen[:n] if len(seen) >= n and all(seen) else [str(number) for number in range(n)]
+
+
+def _serve(job: Job, n_threads: int, device: str, line: Connection, gpu: str | None) -> None:
     """What a worker does: the rows that it is told, until the other side ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one that Ctrl-C is meant for ends its workers itself
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(n_threads)
-    with suppress(EOFError, BrokenPipeError):
+    with suppress(EOFError, BrokenPipeError), working_on(torch.device(device)):
         while True:
             row = line.recv()
             line.send((_BEGUN, 0.0))

@@ -9,8 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from membrane.attacks import Attack
 from membrane.core.errors import MembraneError, TrainingError, raise_all
 from membrane.core.progress import Progress, silent
@@ -20,7 +18,6 @@ from membrane.data import Source, Task
 from membrane.data.membership import references_each
 from membrane.training import Defense
 from membrane.training.engines import Engine, engine_of
-from membrane.training.threads import threads
 from membrane.verbs.comparison.cells import Cell, Method, Setting, cells_of
 from membrane.verbs.comparison.files import CELL, PLAN, PLAN_FILE
 from membrane.verbs.comparison.letting_go import LettingGo
@@ -82,7 +79,7 @@ def compare(
         StoreError: If ``out`` or the store cannot be reached or written to.
     """
     folder, search, made = Path(out), search or Search(), engine_of(engine, workers)
-    with threads(made.threads or torch.get_num_threads()):  # all keys hold their number
+    with made.entered():
         where = examine(settings, methods, attacks, seeds, seed, made)
         kept = Store(folder / "store" if store is None else store)
         found = _search(where, methods, search, kept, folder, seed, made, progress)

@@ -24,7 +24,7 @@ from membrane.verbs.comparison.cells import Cell
 from membrane.verbs.judge import judge
 from membrane.verbs.measure import MEASURE_VERSION, Measurement
 from membrane.verbs.observe import readings_of
-from membrane.verbs.results import describe_attack, describe_task, versions
+from membrane.verbs.results import describe_attack, describe_task, made_with
 
 FPR = 0.01  # of the rate that cells are compared by, beside the area
 RESAMPLES = 500
@@ -44,7 +44,7 @@ def cell_key(cell: Cell, task: Task, attacks: Sequence[Attack], informed: bool) 
             "seed": cell.seed,
             "informed": informed,
             "versions": [TRAINING_VERSION, RELEASE_VERSION, MEASURE_VERSION, FPR, RESAMPLES],
-            "made_with": versions(),
+            "made_with": made_with(),
         }
     )
 
@@ -66,7 +66,9 @@ def measure_cell(
     bank = train_fleet(
         cell.train, task, store, cell.seed, progress, label=cell.method, readings=readings_of(attacks), engine=engine
     )
-    judged = judge(cell.method, cell.train, bank, task, attacks, store, cell.seed, None, informed, progress)
+    judged = judge(
+        cell.method, cell.train, bank, task, attacks, store, cell.seed, None, informed, progress, engine=engine
+    )
     entry = dict(judged.entry)
     slices = {
         name: part | {"attacks": {attack: {k: one[k] for k in _KEPT} for attack, one in part["attacks"].items()}}

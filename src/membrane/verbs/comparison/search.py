@@ -31,7 +31,7 @@ from membrane.verbs.comparison.cells import Method, Setting, whole_numbers
 from membrane.verbs.comparison.tuned import Tuned, pipeline_of
 from membrane.verbs.measure import measure
 from membrane.verbs.observe import readings_of, score_bank
-from membrane.verbs.results import Train, versions
+from membrane.verbs.results import Train, made_with
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -158,7 +158,7 @@ def _study(method: Method, setting: Setting, search: Search, task: Task, attacks
             "task": task.checksum(),
             "models": search.models,
             "attacks": [to_plain(one) for one in attacks],
-            "versions": versions(),
+            "versions": made_with(),
         }
     )
     out.mkdir(parents=True, exist_ok=True)
