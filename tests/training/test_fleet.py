@@ -222,6 +222,7 @@ def variants(task: Task) -> dict[str, tuple[Recipe, Task, int, int]]:
         "nesterov": (small_recipe(nesterov=False), task, 0, 0),
         "warmup": (small_recipe(warmup=0), task, 0, 0),
         "milestones": (small_recipe(milestones=((0.5, 0.1),)), task, 0, 0),
+        "stop": (small_recipe(stop=1), task, 0, 0),
         "defense": (small_recipe(defense=RelaxLoss(0.5)), task, 0, 0),
         "strength": (small_recipe(defense=RelaxLoss(0.25)), task, 0, 0),
         "labels": (recipe, dataclasses.replace(task, pool=relabelled), 0, 0),

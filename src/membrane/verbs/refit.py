@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 from torch import nn
 
+from membrane.core.device import working_on
 from membrane.core.errors import raise_all
 from membrane.core.generators import torch_generator
 from membrane.core.settings import fingerprint
 from membrane.models.given import GivenNetwork
+from membrane.models.signals import device_of
 from membrane.pptp import OutOfFoldRefit
 from membrane.regions import Trail
 from membrane.regions.partition import unwrap
@@ -48,8 +51,9 @@ def refit(
 ) -> Refitted:
     """A copy of a trained model that is trained again, on what forks of it that did not see a member say about it.
 
-    Needs no holdout, and no loop: forks and released model are trained here, by SGD with Nesterov momentum, a warm-up
-    over the first epoch and a cosine to zero. Costs about ``folds`` times ``fork_epochs`` plus ``epochs`` passes.
+    Needs no holdout, and no loop: forks and released model are trained here, on the model's device, by SGD with
+    Nesterov momentum, a warm-up over the first epoch and a cosine to zero. Costs about ``folds`` times ``fork_epochs``
+    plus ``epochs`` passes.
 
     Args:
         model: The trained model, any module from inputs (B, ...) to logits (B, C); not changed.
@@ -72,7 +76,7 @@ def refit(
     """
     training_set = as_classified(model, members, "members")
     trail.check(model)
-    own = unwrap(model)
+    device, own = device_of(model), copy.deepcopy(unwrap(model)).cpu()
     recipe = Recipe(
         model=GivenNetwork(own),
         epochs=trail.n_epochs,
@@ -88,8 +92,9 @@ def refit(
     before = trail.released
     trail.record_release(fingerprint(how), force=force)  # refuses before anything is trained
     try:
-        done = how.finish(trained, torch_generator(seed, "refit"))
+        with working_on(device):
+            done = how.finish(trained, torch_generator(seed, "refit"))
     except BaseException:
         trail.released = before
         raise
-    return Refitted(done.model.eval(), done.facts["out_of_fold_accuracy"], done.facts["seconds"])
+    return Refitted(done.model.to(device).eval(), done.facts["out_of_fold_accuracy"], done.facts["seconds"])
