@@ -29,6 +29,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "name"), CASES)
 def test_nothing_mixes_devices(kind: str, name: str) -> None:
     quick = ("defenses", "recipes", "readings")
