@@ -18,11 +18,10 @@ from membrane.core.device import described, n_gpus
 from membrane.core.store import Store
 from membrane.core.text import duration, size
 from membrane.data import Task
-from membrane.training import Recipe
 from membrane.training.engines import Engine
 from membrane.verbs.comparison.compare import examine as examine_comparison
 from membrane.verbs.comparison.cost import cost_of
-from membrane.verbs.estimate import Estimate, estimate_task, trainings
+from membrane.verbs.estimate import Estimate, epochs_of, estimate_task, trainings
 from membrane.verbs.observe import readings_of
 
 _WIDTH = 9
@@ -128,12 +127,8 @@ def _models(run: Run, task: Task) -> str:
     different = trainings(run.trains)
     if not different:
         return f"{n_models} calls of {run.train}."
-    parts = [f"{' + '.join(labels)} ({_epochs(recipe)} epochs)" for labels, recipe in different.items()]
+    parts = [f"{' + '.join(labels)} ({epochs_of(recipe)} epochs)" for labels, recipe in different.items()]
     return f"{n_models * len(different)} trainings, {n_models} for each of: {'; '.join(parts)}."
-
-
-def _epochs(recipe: Recipe) -> int:
-    return recipe.defense.trained_as().adapt(recipe).n_epochs
 
 
 def _free(needed: int, free: int | None, where: str) -> str:

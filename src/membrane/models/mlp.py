@@ -32,6 +32,7 @@ class MLP(Model):
     """
 
     name: ClassVar[str] = "mlp"
+    activation: ClassVar[type[nn.Module]] = nn.ReLU
 
     widths: tuple[int, ...] = (256, 128)
     standardize: bool = True
@@ -45,11 +46,11 @@ class MLP(Model):
 
     def network(self, shape: tuple[int, ...], n_classes: int) -> nn.Module:
         """Children: normalize, flatten, hidden1, hidden2, ..., head."""
-        return perceptron(shape, self.widths, n_classes, nn.ReLU)
+        return perceptron(shape, self.widths, n_classes, self.activation)
 
 
 @dataclass(frozen=True)
-class PurchaseMLP(Model):
+class PurchaseMLP(MLP):
     """The usual network for Purchase100: tanh, 1024-512-256-128 hidden units.
 
     Args:
@@ -58,20 +59,10 @@ class PurchaseMLP(Model):
     """
 
     name: ClassVar[str] = "purchase_mlp"
+    activation: ClassVar[type[nn.Module]] = nn.Tanh
 
     widths: tuple[int, ...] = (1024, 512, 256, 128)
     standardize: bool = False
-
-    def __post_init__(self) -> None:
-        positive(self.name, widths=self.widths)
-
-    @property
-    def standardizes(self) -> bool:
-        return self.standardize
-
-    def network(self, shape: tuple[int, ...], n_classes: int) -> nn.Module:
-        """Children: normalize, flatten, hidden1, hidden2, ..., head."""
-        return perceptron(shape, self.widths, n_classes, nn.Tanh)
 
 
 @dataclass(frozen=True)

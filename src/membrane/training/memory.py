@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -80,16 +80,23 @@ def training_memory(recipe: Recipe, members: Examples, device: torch.device) -> 
     Raises:
         OutOfMemoryError: In place of what torch raises.
     """
+    with _in_words(lambda said: f"memory ran out in training ({said}). {_training_advice(recipe, members, device)}"):
+        yield
+
+
+@contextmanager
+def _in_words(tell: Callable[[str], str]) -> Iterator[None]:
+    """Raise an ``OutOfMemoryError`` with what ``tell`` makes of torch's words, where memory runs out inside."""
     try:
         yield
         return
     except Exception as problem:
-        if not ran_out(problem):
+        if not ran_out(problem) or isinstance(problem, OutOfMemoryError):
             raise
         let_go(problem)
         said = _first_line(problem)
     # Outside of the handler, so that the failed call's tensors are free while another need is measured.
-    raise OutOfMemoryError(f"memory ran out in training ({said}). {_training_advice(recipe, members, device)}")
+    raise OutOfMemoryError(tell(said))
 
 
 def _training_advice(recipe: Recipe, members: Examples, device: torch.device) -> str:
@@ -163,19 +170,16 @@ def asking_memory(what: str) -> Iterator[None]:
     Raises:
         OutOfMemoryError: In place of what torch raises.
     """
-    try:
+    with _in_words(lambda said: _asking_advice(what, said)):
         yield
-        return
-    except Exception as problem:
-        if not ran_out(problem) or isinstance(problem, OutOfMemoryError):
-            raise
-        let_go(problem)
-        said = _first_line(problem)
+
+
+def _asking_advice(what: str, said: str) -> str:
     device = working_device()
     free = free_bytes(device)
     there = "" if free is None else f", {megabytes(free)} are free"
     elsewhere = "" if device.type == "cpu" else ' Or set the engine\'s device = "cpu".'
-    raise OutOfMemoryError(
+    return (
         f"memory ran out on {device} in {what} ({said}{there}). Take a smaller network, fewer workers, or end other "
         f"processes; models that were finished are kept.{elsewhere}"
     )

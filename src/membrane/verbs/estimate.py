@@ -155,7 +155,7 @@ def _estimate(
             for label in labels
             if isinstance(one := trains[label], Recipe)
         )
-        seconds += per_batch * n_batches * _epochs(recipe) * len(to_train)
+        seconds += per_batch * n_batches * epochs_of(recipe) * len(to_train)
         asked = sum(len(left[label]) for label in labels) * questions(task, readings)
         seconds += per_question * (searched + asked)
     n_threads = torch.get_num_threads()
@@ -212,7 +212,7 @@ def disk_bytes(trains: Mapping[str, Train], task: Task) -> int:
     """Bytes in the store, about: final weights and trail once for each training, signals for each pipeline."""
     weights = 0
     for recipe in trainings(trains).values():
-        kept = len(kept_epochs(_epochs(recipe), recipe.keep))
+        kept = len(kept_epochs(epochs_of(recipe), recipe.keep))
         weights += 4 * (n_parameters(recipe, task) or 0) * (2 * kept + 1)
     return weights * len(task.membership) + _signal_bytes(task) * len(trains)
 
@@ -233,7 +233,8 @@ def n_parameters(recipe: Recipe, task: Task) -> int | None:
     return n if n <= MOST_PARAMETERS else None
 
 
-def _epochs(recipe: Recipe) -> int:
+def epochs_of(recipe: Recipe) -> int:
+    """Epochs of the training that a recipe's defense starts from."""
     return recipe.defense.trained_as().adapt(recipe).n_epochs
 
 
@@ -242,8 +243,8 @@ def _tried(recipe: Recipe, task: Task, stack: int) -> tuple[float, float] | None
 
     Measured on a few batches, after one that is not counted; None if they diverge.
     """
-    short = dataclasses.replace(recipe.with_defense(recipe.defense.trained_as()), epochs=_TRIAL_EPOCHS, stop=None)
-    short = dataclasses.replace(short, compile=False)
+    trained_as = recipe.with_defense(recipe.defense.trained_as())
+    short = dataclasses.replace(trained_as, epochs=_TRIAL_EPOCHS, stop=None, compile=False)
     members = task.members(0)
     some = members[: min(len(members), _TRIAL_BATCHES * recipe.batch_size)]
 
@@ -264,7 +265,7 @@ def _tried(recipe: Recipe, task: Task, stack: int) -> tuple[float, float] | None
     ended = time.perf_counter()
     with at_work(model):
         signals_of(model, some)
-    n_updates = len(batches_of(torch.arange(len(some)), recipe.batch_size)) * _epochs(short) * stack
+    n_updates = len(batches_of(torch.arange(len(some)), recipe.batch_size)) * epochs_of(short) * stack
     return (ended - start) / n_updates, (time.perf_counter() - ended) / len(some)
 
 

@@ -94,16 +94,14 @@ def compare(
             of = fingerprint(plan["settings"][cell.setting])
             if _is_there(folder / file, key, of):
                 progress("cells with stored models", done + 1, len(cells))
-                if own:
-                    own.done(cell, task)
-                continue
-            content = {"format": CELL, "key": key, "of": of, **cell.plain}
-            told = _named(progress, cell.label, done, len(cells))
-            try:
-                content |= measure_cell(cell, task, where.attacks, kept, informed, made, told)
-            except TrainingError as problem:
-                content |= {"failed": str(problem)}
-            write_json(folder / file, content)
+            else:
+                content = {"format": CELL, "key": key, "of": of, **cell.plain}
+                told = _named(progress, cell.label, done, len(cells))
+                try:
+                    content |= measure_cell(cell, task, where.attacks, kept, informed, made, told)
+                except TrainingError as problem:
+                    content |= {"failed": str(problem)}
+                write_json(folder / file, content)
             if own:
                 own.done(cell, task)
     return Comparison.load(folder)
