@@ -13,6 +13,7 @@ from membrane.core.generators import torch_generator
 from membrane.data import Examples
 from membrane.models import logits_of
 from membrane.regions import Trail, copy_state
+from membrane.regions.trail import kept_epochs
 from tests.small import RECIPE, trained
 
 HOW = membrane.OutOfFoldRefit(("stage3", "head"), first=1, last=3, folds=2, fork_epochs=1, epochs=2, lr=0.03)
@@ -81,6 +82,24 @@ def test_what_does_not_fit_is_said_before_training_and_leaves_the_trail_alone(
     with pytest.raises(MembraneError, match=words):
         refitted(trail, how)
     assert trail.released is None
+
+
+def test_which_windows_there_are_is_for_the_trail_to_say() -> None:
+    """A thinned trail of a whole training keeps other epochs than one that ends with the window."""
+    whole = trained().trail
+    keep = 6
+    kept = kept_epochs(whole.n_epochs, keep)
+    stopped = kept_epochs(kept[-2] + 1, keep)
+    there, gone = kept[-3] + 1, next(one + 1 for one in stopped[:-1] if one not in kept)
+    tensors = {name: value for name, value in whole.tensors().items() if int(name.split("/")[1]) in kept}
+    thin = Trail.from_tensors(tensors, whole.n_epochs)
+    thin.keep, thin._last = keep, whole._last
+    how = {"folds": 2, "fork_epochs": 1, "epochs": 1, "last": kept[-2]}
+    assert refitted(thin, membrane.OutOfFoldRefit(first=there, **how)).seconds > 0
+    thin.released = None
+    with pytest.raises(MembraneError, match="nearest window"):
+        refitted(thin, membrane.OutOfFoldRefit(first=gone, **how))
+    assert thin.released is None
 
 
 def test_a_training_that_fails_has_released_nothing() -> None:

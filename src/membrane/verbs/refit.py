@@ -84,11 +84,12 @@ def refit(
         momentum=momentum,
         weight_decay=weight_decay,
         augment=augment,
-        keep=trail.keep,
+        keep=None,  # which windows were kept is the trail's to say
     )
     trained = Trained(own, trail, training_set, None, 0.0, recipe)
     trained.regions.keys(how.forked)
     raise_all(how.mistakes(recipe, len(training_set), 0))
+    trail.window(how.first, how.last)  # refuses what was not kept
     before = trail.released
     trail.record_release(fingerprint(how), force=force)  # refuses before anything is trained
     try:
